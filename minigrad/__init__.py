@@ -1,0 +1,65 @@
+"""minigrad: tensors, automatic differentiation and neural networks, to read in an afternoon.
+
+    import minigrad as mg
+
+    x = mg.tensor([1.0, 2.0], requires_grad=True)
+    (x * x).sum().backward()
+    x.grad                                   # tensor([2., 4.])
+
+This namespace follows the Python array API standard; `minigrad.nn`, `minigrad.optim`, `minigrad.data`,
+`minigrad.random` and `minigrad.testing` are loaded at their first use.
+"""
+
+import importlib
+import math
+from typing import Any
+
+from minigrad import ops
+from minigrad.creation import (
+    arange,
+    asarray,
+    eye,
+    full,
+    full_like,
+    linspace,
+    one_hot,
+    ones,
+    ones_like,
+    tensor,
+    zeros,
+    zeros_like,
+)
+from minigrad.dtypes import boolean as bool
+from minigrad.dtypes import (
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+from minigrad.errors import MinigradError, suggestion
+from minigrad.ops import *  # noqa: F403
+from minigrad.random import Generator, manual_seed
+from minigrad.tensor import Tensor, enable_grad, no_grad
+from minigrad.transforms import grad, jvp, value_and_grad, vjp
+
+__version__ = "0.1.0"
+
+pi, e, inf, nan, newaxis = math.pi, math.e, math.inf, math.nan, None
+
+_ROOMS = ("compat", "data", "io", "nn", "optim", "random", "testing")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"minigrad.{name}")
+    raise AttributeError(f"minigrad has no {name!r}{suggestion(name, [*globals(), *_ROOMS])}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ROOMS})

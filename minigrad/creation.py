@@ -1,0 +1,218 @@
+"""Making tensors from data, constants and ranges."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad import kernels
+from minigrad.dtypes import SUPPORTED, as_dtype, float32, int64
+from minigrad.errors import ArgumentError, DtypeError, OperandError
+from minigrad.ops.checks import integer, shape_of
+from minigrad.tensor import Tensor
+
+Shape = int | Sequence[int]
+
+
+def tensor(data: Any, *, dtype: Any = None, device: str = "cpu", requires_grad: bool = False) -> Tensor:
+    """Make a tensor with a copy of the data.
+
+    Parameters
+    ----------
+    data
+        A number, nested sequences of numbers, an ndarray, or a tensor (whose graph is left behind).
+    dtype
+        By default that of an ndarray or tensor; float32, int64 or bool for python numbers.
+    device
+        Where the array is kept.
+    requires_grad
+        Whether to record what is computed from it.
+
+    Raises
+    ------
+    DtypeError
+        If the data has a dtype that minigrad has not, or that cannot have the gradient asked for.
+    OperandError
+        If the data is ragged, or not numbers.
+
+    Examples
+    --------
+    >>> mg.tensor([[1.0, 2.0], [3.0, 4.0]])
+    tensor([[1., 2.],
+            [3., 4.]])
+    >>> mg.tensor([1, 2], dtype="float64")
+    tensor([1., 2.], dtype=float64)
+    """
+    return _made(_array(data, dtype).copy(), device, requires_grad)
+
+
+def asarray(data: Any, *, dtype: Any = None, device: str = "cpu", copy: bool | None = None) -> Tensor:
+    """Make a tensor that shares memory with an ndarray where it can.
+
+    Whoever shares an array promises not to change it while the tensor, or anything computed from it, is in use.
+    `copy=True` always copies; `copy=False` raises where sharing is impossible.
+
+    >>> mg.asarray(np.ones(2))
+    tensor([1., 1.], dtype=float64)
+    """
+    if isinstance(data, Tensor):
+        source = data.detach().numpy()
+    else:
+        source = data if isinstance(data, np.ndarray) else None
+    array = _array(data, dtype)
+    if copy:
+        array = array.copy()
+    elif copy is False and not (source is not None and np.shares_memory(array, source)):
+        raise ArgumentError("asarray: copy=False, but this data cannot be shared\nhint: leave copy out, or use tensor")
+    return _made(array, device, False)
+
+
+def _array(data: Any, dtype: Any) -> np.ndarray:
+    """Any data as an ndarray of a supported dtype, shared where possible."""
+    wanted = None if dtype is None else as_dtype(dtype)
+    if isinstance(data, Tensor):
+        data = data.detach().numpy()
+    try:
+        array = np.asarray(data) if isinstance(data, (np.ndarray, np.generic)) else np.array(_plain(data))
+    except (ValueError, TypeError) as error:
+        raise OperandError("the data is ragged: its rows differ in length or nesting") from error
+    except OverflowError:
+        raise OperandError("the data holds an integer that does not fit in 64 bits") from None
+    if wanted is None and not isinstance(data, (np.ndarray, np.generic)):
+        wanted = {"f": float32, "i": int64}.get(array.dtype.kind) if not _holds_arrays(data) else None
+    if array.dtype.kind not in "biuf":
+        raise OperandError(f"cannot make a tensor of {type(data).__name__} with dtype {array.dtype}")
+    if wanted is None and array.dtype.newbyteorder("=") not in SUPPORTED:
+        raise DtypeError(f"minigrad has no {array.dtype}\nhint: pass dtype, e.g. dtype='float32'")
+    return array.astype(wanted or array.dtype.newbyteorder("="), copy=False)
+
+
+def _plain(data: Any) -> Any:
+    """Nested sequences with the tensors in them turned into ndarrays."""
+    if isinstance(data, Tensor):
+        return data.detach().numpy()
+    if isinstance(data, (list, tuple)):
+        return [_plain(one) for one in data]
+    return data
+
+
+def _holds_arrays(data: Any) -> bool:
+    if isinstance(data, (list, tuple)):
+        return any(_holds_arrays(one) for one in data)
+    return isinstance(data, (Tensor, np.ndarray, np.generic))
+
+
+def _made(array: np.ndarray, device: str, requires_grad: bool) -> Tensor:
+    made = Tensor._wrap(kernels.backend(device).from_numpy(array))
+    if requires_grad:
+        made.requires_grad = True
+    return made
+
+
+# ---- constants -------------------------------------------------------------------------------------------------------
+
+
+def full(
+    shape: Shape, value: float, *, dtype: Any = None, device: str = "cpu", requires_grad: bool = False
+) -> Tensor:
+    """A tensor filled with one value.
+
+    >>> mg.full((2,), 7)
+    tensor([7, 7])
+    """
+    kind = np.array(value).dtype.kind
+    default = {"f": float32, "i": int64}.get(kind, np.array(value).dtype)
+    return _made(np.full(_sizes("full", shape), value, default if dtype is None else as_dtype(dtype)), device, requires_grad)
+
+
+def zeros(shape: Shape, *, dtype: Any = float32, device: str = "cpu", requires_grad: bool = False) -> Tensor:
+    """A tensor of zeros.
+
+    >>> mg.zeros((2, 2))
+    tensor([[0., 0.],
+            [0., 0.]])
+    """
+    return _made(np.zeros(_sizes("zeros", shape), as_dtype(dtype)), device, requires_grad)
+
+
+def ones(shape: Shape, *, dtype: Any = float32, device: str = "cpu", requires_grad: bool = False) -> Tensor:
+    """A tensor of ones.
+
+    >>> mg.ones(3)
+    tensor([1., 1., 1.])
+    """
+    return _made(np.ones(_sizes("ones", shape), as_dtype(dtype)), device, requires_grad)
+
+
+def zeros_like(x: Tensor, /) -> Tensor:
+    """Zeros of the shape, dtype and device of x."""
+    return zeros(x.shape, dtype=x.dtype, device=x.device)
+
+
+def ones_like(x: Tensor, /) -> Tensor:
+    """Ones of the shape, dtype and device of x."""
+    return ones(x.shape, dtype=x.dtype, device=x.device)
+
+
+def full_like(x: Tensor, /, value: float) -> Tensor:
+    """One value in the shape, dtype and device of x."""
+    return full(x.shape, value, dtype=x.dtype, device=x.device)
+
+
+def _sizes(function: str, shape: Shape) -> tuple[int, ...]:
+    sizes = shape_of(function, shape)
+    if min(sizes, default=0) < 0:
+        raise ArgumentError(f"{function}: a negative size in shape {sizes}")
+    return sizes
+
+
+# ---- ranges and patterns ---------------------------------------------------------------------------------------------
+
+
+def arange(
+    start: float, stop: float | None = None, step: float = 1, *, dtype: Any = None, device: str = "cpu"
+) -> Tensor:
+    """Numbers from start (included) to stop (excluded); from 0 to start if stop is left out.
+
+    >>> mg.arange(3), mg.arange(1, 2, 0.5)
+    (tensor([0, 1, 2]), tensor([1. , 1.5]))
+    """
+    if step == 0:
+        raise ArgumentError("arange: step is 0")
+    first, last = (0, start) if stop is None else (start, stop)
+    whole = all(isinstance(value, int) for value in (first, last, step))
+    kind = (int64 if whole else float32) if dtype is None else as_dtype(dtype)
+    return _made(np.arange(first, last, step).astype(kind), device, False)
+
+
+def linspace(start: float, stop: float, num: int, *, dtype: Any = float32, device: str = "cpu") -> Tensor:
+    """`num` evenly spaced numbers from start to stop, both included.
+
+    >>> mg.linspace(0, 1, 5)
+    tensor([0.  , 0.25, 0.5 , 0.75, 1.  ])
+    """
+    count = integer("linspace", "num", num)
+    if count < 0:
+        raise ArgumentError(f"linspace: num = {count} is negative")
+    return _made(np.linspace(start, stop, count).astype(as_dtype(dtype)), device, False)
+
+
+def eye(rows: int, columns: int | None = None, *, dtype: Any = float32, device: str = "cpu") -> Tensor:
+    """The identity matrix.
+
+    >>> mg.eye(2)
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    sizes = _sizes("eye", (rows, rows if columns is None else columns))
+    return _made(np.eye(*sizes, dtype=as_dtype(dtype)), device, False)
+
+
+def one_hot(labels: Tensor, /, classes: int, *, dtype: Any = float32) -> Tensor:
+    """Rows of zeros with a one at each label: (...) integers -> (... classes).
+
+    >>> mg.one_hot(mg.tensor([2, 0]), 3)
+    tensor([[0., 0., 1.],
+            [1., 0., 0.]])
+    """
+    return (labels.expand_dims(axis=-1) == arange(classes, device=labels.device)).astype(dtype)

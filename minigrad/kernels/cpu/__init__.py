@@ -1,0 +1,30 @@
+"""The CPU's kernels: numpy where numpy is already the obvious choice, numba where it is not.
+
+The numba modules are imported at the first use of one of their kernels.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minigrad.kernels.cpu import generic
+
+Array = np.ndarray
+from_numpy = to_numpy = np.asarray
+
+_COMPILED = {
+    "conv": ("conv2d", "conv2d_input", "conv2d_weight"),
+    "pool": ("max_pool2d_argmax", "avg_pool2d", "avg_pool2d_input"),
+    "gather": ("take_along_axis", "scatter_along_axis"),
+}
+_HOME = {name: module for module, names in _COMPILED.items() for name in names}
+
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    if name in generic.KERNELS:
+        return generic.KERNELS[name]
+    raise AttributeError(f"the CPU has no kernel {name!r}")

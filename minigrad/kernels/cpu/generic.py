@@ -1,0 +1,143 @@
+"""The kernels that numpy does well, under the names of the ops."""
+
+import builtins
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+KERNELS: dict[str, Callable[..., Array]] = {}
+
+
+def _kernel(function: Callable[..., Any], name: str = "") -> Callable[..., Array]:
+    """Enter a function in the table: IEEE results without numpy's warnings, and 0-d results as arrays."""
+
+    def kernel(*arrays: Array, **options: Any) -> Array:
+        with np.errstate(all="ignore"):
+            return np.asarray(function(*arrays, **options))
+
+    KERNELS[name or function.__name__] = kernel
+    return kernel
+
+
+for _ufunc in (
+    *(np.add, np.subtract, np.multiply, np.divide, np.floor_divide, np.remainder, np.negative, np.square),
+    *(np.exp, np.expm1, np.log, np.log1p, np.sqrt, np.sin, np.cos, np.tanh, np.logaddexp),
+    *(np.sign, np.floor, np.ceil, np.maximum, np.minimum, np.isnan, np.isinf, np.isfinite),
+    *(np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal),
+    *(np.logical_and, np.logical_or, np.logical_not),
+):
+    _kernel(_ufunc)
+_kernel(np.absolute, "abs")
+_kernel(np.power, "pow")
+_kernel(np.where)
+_kernel(np.matmul)
+_kernel(np.broadcast_to)
+_kernel(np.transpose, "permute_dims")
+
+
+@_kernel
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)) from exp(-|x|), which cannot overflow."""
+    small = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, small) / (1 + small)
+
+
+@_kernel
+def relu(x: Array) -> Array:
+    """max(x, 0), with NaN kept."""
+    return np.maximum(x, 0)
+
+
+@_kernel
+def astype(x: Array, *, dtype: np.dtype) -> Array:
+    """Convert, always into a new array."""
+    return x.astype(dtype)
+
+
+@_kernel
+def sum(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
+    """Sum in the dtype of x."""
+    return np.sum(x, axis=axis, keepdims=keepdims, dtype=x.dtype)
+
+
+@_kernel
+def argmax(x: Array, *, axis: int, keepdims: bool) -> Array:
+    """Index of the first maximum along an axis; the first NaN where there is one."""
+    return np.argmax(x, axis=axis, keepdims=keepdims)
+
+
+@_kernel
+def argmin(x: Array, *, axis: int, keepdims: bool) -> Array:
+    """Index of the first minimum along an axis; the first NaN where there is one."""
+    return np.argmin(x, axis=axis, keepdims=keepdims)
+
+
+@_kernel
+def any(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
+    """Whether any element is true."""
+    return np.any(x, axis=axis, keepdims=keepdims)
+
+
+@_kernel
+def all(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
+    """Whether all elements are true."""
+    return np.all(x, axis=axis, keepdims=keepdims)
+
+
+@_kernel
+def alias(x: Array) -> Array:
+    """x itself: arrays are never changed, so it can be shared."""
+    return x
+
+
+@_kernel
+def reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
+    """A view where the strides allow one."""
+    return x.reshape(shape)
+
+
+@_kernel
+def concat(*arrays: Array, axis: int) -> Array:
+    """Join along an axis."""
+    return np.concatenate(arrays, axis=axis)
+
+
+@_kernel
+def pad(x: Array, *, pad_width: tuple[tuple[int, int], ...]) -> Array:
+    """Surround with zeros."""
+    return np.pad(x, pad_width)
+
+
+@_kernel
+def getitem(x: Array, *, key: tuple[Any, ...]) -> Array:
+    """numpy's x[key]."""
+    return x[key]
+
+
+@_kernel
+def scatter(g: Array, *, key: tuple[Any, ...], shape: tuple[int, ...]) -> Array:
+    """Adjoint of getitem: zeros of `shape` with g added at `key`; equal positions add up, in order."""
+    out = np.zeros(shape, g.dtype)
+    if builtins.any(isinstance(part, np.ndarray) for part in key):
+        np.add.at(out, key, g)
+    else:
+        out[key] = g
+    return out
+
+
+@_kernel
+def index_put(x: Array, value: Array, *, key: tuple[Any, ...]) -> Array:
+    """A copy of x with x[key] = value; of equal positions the last wins."""
+    out = x.copy()
+    out[key] = value
+    return out
+
+
+@_kernel
+def full(*, shape: tuple[int, ...], value: float, dtype: np.dtype) -> Array:
+    """An array filled with one value."""
+    return np.full(shape, value, dtype)

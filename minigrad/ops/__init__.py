@@ -1,0 +1,54 @@
+"""The table of ops: one file a family, one record an op."""
+
+from minigrad.ops.composite import log_softmax, logsumexp, softmax, softplus
+from minigrad.ops.conv import conv2d, conv2d_input, conv2d_weight
+from minigrad.ops.elementwise import (
+    abs,
+    add,
+    astype,
+    ceil,
+    cos,
+    divide,
+    equal,
+    exp,
+    expm1,
+    floor,
+    floor_divide,
+    greater,
+    greater_equal,
+    isfinite,
+    isinf,
+    isnan,
+    less,
+    less_equal,
+    log,
+    log1p,
+    logaddexp,
+    logical_and,
+    logical_not,
+    logical_or,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    not_equal,
+    pow,
+    relu,
+    remainder,
+    sigmoid,
+    sign,
+    sin,
+    sqrt,
+    square,
+    subtract,
+    tanh,
+    where,
+)
+from minigrad.ops.index import getitem, index_put, scatter, scatter_along_axis, take_along_axis
+from minigrad.ops.kinds import REGISTRY, Record
+from minigrad.ops.linalg import matmul
+from minigrad.ops.pool import avg_pool2d, avg_pool2d_input, max_pool2d, max_pool2d_argmax
+from minigrad.ops.reduce import all, any, argmax, argmin, max, mean, min, std, sum, var
+from minigrad.ops.shape import alias, broadcast_to, concat, expand_dims, pad, permute_dims, reshape, squeeze, stack
+
+__all__ = sorted(REGISTRY)  # noqa: PLE0605

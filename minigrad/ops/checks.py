@@ -1,0 +1,180 @@
+"""What ops check before a kernel runs: operands, dtypes, broadcasting, axes, pairs."""
+
+import functools
+import inspect
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad import kernels
+from minigrad.dtypes import boolean, float32, is_floating, promote, weak
+from minigrad.errors import ArgumentError, DtypeError, OperandError, ShapeError, message
+from minigrad.graph import Spec, Variable
+
+SCALARS = (bool, int, float)
+
+
+def full(shape: tuple[int, ...], value: float, dtype: np.dtype, like: Any) -> Any:
+    """A constant of the class and device of `like`."""
+    backend = kernels.backend(kernels.device_of(type(like._array)))
+    return like._result_class._wrap(backend.full(shape=shape, value=value, dtype=dtype))
+
+
+def constant(scalar: bool | int | float, like: Any) -> Any:
+    """A python scalar in its own dtype, of the class and device of `like`."""
+    return full((), scalar, weak(scalar, boolean), like)
+
+
+def zeros_like(spec: Spec, like: Any) -> Any:
+    """Zeros of the shape and dtype of `spec`, of the class and device of `like`."""
+    return full(spec.shape, 0, spec.dtype, like)
+
+
+def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
+    """Sum x over the axes along which `shape` was broadcast: the transpose of broadcast_to."""
+    if x.shape == shape:
+        return x
+    extra = len(x.shape) - len(shape)
+    stretched = [extra + i for i, size in enumerate(shape) if size == 1 and x.shape[extra + i] != 1]
+    x = x.sum(axis=(*range(extra), *stretched), keepdims=True)
+    return x.reshape(shape) if extra else x
+
+
+def operands(op: str, names: Sequence[str], values: Sequence[Any], dtypes: str = "any") -> list[Any]:
+    """Turn the inputs of an op into variables of one dtype.
+
+    Python scalars and ndarrays take the class and device of the first variable. `dtypes` says what the op computes
+    with: "any", "numeric" (no booleans) or "floating" (integers and booleans are converted to float32).
+    """
+    like = next((value for value in values if isinstance(value, Variable)), None)
+    if like is None:
+        kinds = ", ".join(type(value).__name__ for value in values)
+        raise OperandError(f"{op}: no tensor among the inputs ({kinds})\nhint: make one with minigrad.tensor(...)")
+    strong = [value.dtype for value in values if isinstance(value, (Variable, np.ndarray))]
+    dtype = promote(*strong) if len(set(strong)) > 1 else strong[0]
+    for value in values:
+        if isinstance(value, SCALARS):
+            dtype = weak(value, dtype)
+        elif isinstance(value, np.generic):
+            dtype = promote(dtype, value.dtype)
+    if dtypes == "floating" and not is_floating(dtype):
+        dtype = float32
+    if dtypes == "numeric" and dtype == boolean:
+        rows = [(name, "", value) for name, value in zip(names, values, strict=True) if isinstance(value, Variable)]
+        hint = "combine truth values with & | ~, or convert with astype"
+        raise DtypeError(message(f"{op}: booleans have no arithmetic", rows, hint))
+    return [operand(op, name, value, dtype, like) for name, value in zip(names, values, strict=True)]
+
+
+def operand(op: str, name: str, value: Any, dtype: np.dtype, like: Any) -> Any:
+    """Turn one input into a variable of `dtype`."""
+    if isinstance(value, Variable):
+        return value if value.dtype == dtype else value.astype(dtype)  # type: ignore[attr-defined]
+    if isinstance(value, (*SCALARS, np.generic)):
+        try:
+            return full((), value, dtype, like)
+        except OverflowError:
+            raise ArgumentError(f"{op}: {name} = {value} does not fit in {dtype}") from None
+    if isinstance(value, np.ndarray):
+        return like._result_class._wrap(kernels.backend(like.device).from_numpy(value.astype(dtype)))
+    return variable(op, name, value)
+
+
+def variable(op: str, name: str, value: Any) -> Any:
+    """Require a tensor."""
+    if isinstance(value, Variable):
+        return value
+    raise OperandError(
+        f"{op}: {name} is a {type(value).__name__}, not a tensor\nhint: make one with minigrad.tensor(...)"
+    )
+
+
+def broadcasting(function: Callable[..., Any], dtypes: str) -> Callable[..., Any]:
+    """The check of an elementwise op: inputs of one dtype whose shapes broadcast."""
+    op, names = function.__name__, tuple(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def bind(*values: Any) -> tuple[list[Any], dict[str, Any]]:
+        if len(values) != len(names):
+            raise OperandError(f"{op}: expected {len(names)} inputs ({', '.join(names)}), got {len(values)}")
+        inputs = operands(op, names, values, dtypes)
+        broadcast_shapes(op, names, inputs)
+        return inputs, {}
+
+    return bind
+
+
+def broadcast_shapes(op: str, names: Sequence[str], inputs: Sequence[Any]) -> tuple[int, ...]:
+    """The common shape of the inputs, or a ShapeError that names the axis."""
+    shape = inputs[0].shape
+    if all(x.shape == shape for x in inputs):
+        return shape
+    ndim = max(len(x.shape) for x in inputs)
+    result = []
+    for axis in range(-ndim, 0):
+        sizes = {x.shape[axis] for x in inputs if len(x.shape) >= -axis and x.shape[axis] != 1}
+        if len(sizes) > 1:
+            listed = " and ".join(str(x.shape[axis]) for x in inputs if len(x.shape) >= -axis and x.shape[axis] != 1)
+            rows = [(name, "", x) for name, x in zip(names, inputs, strict=True)]
+            hint = "shapes are aligned at the right; sizes must be equal or 1"
+            raise ShapeError(message(f"{op}: shapes do not broadcast, {listed} at axis {axis}", rows, hint))
+        result.append(sizes.pop() if sizes else 1)
+    return tuple(result)
+
+
+def axes(op: str, axis: Any, x: Any) -> tuple[int, ...]:
+    """The axes meant by `axis` (None: all; an int; a tuple of ints), counted from 0 and in order."""
+    ndim = len(x.shape)
+    if axis is None:
+        return tuple(range(ndim))
+    given = axis if isinstance(axis, (tuple, list)) else (axis,)
+    result = sorted(one_axis(op, one, ndim, x) for one in given)
+    if len(set(result)) < len(result):
+        raise ArgumentError(f"{op}: axis = {axis} names an axis twice")
+    return tuple(result)
+
+
+def one_axis(op: str, axis: Any, ndim: int, x: Any = None) -> int:
+    """One axis, counted from 0."""
+    index = integer(op, "axis", axis)
+    if not -ndim <= index < ndim:
+        rows = [("x", "", x)] if x is not None else []
+        raise ArgumentError(message(f"{op}: no axis {index} in {ndim} dimensions", rows))
+    return index % ndim
+
+
+def integer(op: str, name: str, value: Any) -> int:
+    """Require an integer (a bool is not one)."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise ArgumentError(f"{op}: {name} = {value!r} is not an integer") from None
+
+
+def pair(op: str, name: str, value: Any, minimum: int) -> tuple[int, int]:
+    """An int or two of them, for height and width."""
+    values = value if isinstance(value, (tuple, list)) else (value, value)
+    if len(values) != 2:
+        raise ArgumentError(f"{op}: {name} = {value} is neither an integer nor a pair")
+    height, width = (integer(op, name, one) for one in values)
+    if min(height, width) < minimum:
+        raise ArgumentError(f"{op}: {name} = {value} is less than {minimum}")
+    return height, width
+
+
+def shape_of(op: str, value: Any) -> tuple[int, ...]:
+    """Sizes given as one int or a sequence of them."""
+    sizes = value if isinstance(value, (tuple, list)) else (value,)
+    return tuple(integer(op, "shape", size) for size in sizes)
+
+
+def require(condition: bool, error: type[Exception], headline: str, rows: Sequence[Any] = (), hint: str = "") -> None:
+    """Raise unless the condition holds."""
+    if not condition:
+        raise error(message(headline, rows, hint))
+
+

@@ -1,0 +1,333 @@
+"""Indexing: taking elements out, putting them back, and the adjoint of each."""
+
+from typing import Any
+
+import numpy as np
+
+from minigrad import kernels
+from minigrad.errors import DtypeError, IndexingError, ShapeError, message
+from minigrad.graph import Variable
+from minigrad.ops.checks import one_axis, operands, require, shape_of, sum_to, variable
+from minigrad.ops.kinds import Bad, linear
+from minigrad.ops.samples import Call, Draw
+
+Key = tuple[Any, ...]
+
+
+def _key_sample(draw: Draw, shape: tuple[int, ...]) -> Key:
+    """A key of every sort: integers, slices, None, Ellipsis, index arrays, a mask."""
+    if shape and draw.integer(0, 5) == 0:
+        return (draw.integers(shape, 0, 2).astype(bool),)
+    key: list[Any] = []
+    for size in shape[: draw.integer(0, len(shape))]:
+        step = draw.choice([None, 1, 2, -1])
+        options: list[Any] = [slice(None, None, step), slice(draw.integer(-2, 2), None)]
+        if size:
+            options += [draw.integer(-size, size - 1), draw.integers((2,), -size, size)]
+        key.append(draw.choice(options))
+    if draw.boolean():
+        key.insert(draw.integer(0, len(key)), None)
+    if draw.boolean():
+        key.append(Ellipsis)
+    return tuple(key)
+
+
+def _getitem_sample(draw: Draw) -> Call:
+    shape = draw.shape()
+    return (draw.array(shape), _key_sample(draw, shape)), {}
+
+
+@linear(
+    lambda g, x, key: scatter.run(g, key=key, shape=x.shape),
+    signature="... -> ...",
+    view=True,
+    sample=_getitem_sample,
+    oracle=lambda x, key: np.array(x[key]),
+    bad=(
+        Bad(lambda t: getitem(t(2, 3), 5), IndexingError, "getitem: index 5 is out of range for axis 0 with size 2"),
+        Bad(lambda t: getitem(t(2), (0, 0)), IndexingError, "getitem: 2 indices for 1 axes"),
+        Bad(lambda t: getitem(t(2), 0.5), IndexingError, "getitem: 0.5 is not an index"),
+        Bad(lambda t: getitem(t(2), t(2)), IndexingError, "getitem: an index of dtype float32"),
+        Bad(lambda t: getitem(t(2), t(3, dtype="bool")), IndexingError, "getitem: a mask of shape (3,) on axes of shape (2,)"),
+    ),
+)
+def getitem(x: Any, key: Any, /) -> Any:
+    """x[key], with numpy's basic and advanced indexing.
+
+    Raises
+    ------
+    IndexingError
+        If an index is out of range, or is no index.
+
+    >>> mg.arange(5)[1:4:2]
+    tensor([1, 3])
+    """
+    variable("getitem", "x", x)
+    return (x,), {"key": canonical_key("getitem", key, x)}
+
+
+def _scatter_sample(draw: Draw) -> Call:
+    shape = draw.shape()
+    key = _key_sample(draw, shape)
+    return (draw.array(np.zeros(shape)[key].shape), key), {"shape": shape}
+
+
+def _scatter_oracle(g: Any, key: Any, shape: Any) -> Any:
+    places = np.arange(int(np.prod(shape))).reshape(shape)[key]
+    return np.bincount(np.ravel(places), np.ravel(g), minlength=int(np.prod(shape))).reshape(shape)
+
+
+@linear(
+    lambda g, x, key, shape: getitem.run(g, key=key),
+    signature="... -> ...",
+    sample=_scatter_sample,
+    oracle=_scatter_oracle,
+    bad=(
+        Bad(
+            lambda t: scatter(t(4), slice(0, 3), shape=(5,)),
+            ShapeError,
+            "scatter: the key selects shape (3,), but g has (4,)",
+        ),
+    ),
+)
+def scatter(g: Any, key: Any, /, *, shape: tuple[int, ...]) -> Any:
+    """Zeros of `shape` with g added at `key`: the adjoint of getitem. Places that repeat add up.
+
+    >>> mg.scatter(mg.tensor([1.0, 2.0, 3.0]), mg.tensor([0, 0, 2]), shape=(4,))
+    tensor([3., 0., 3., 0.])
+    """
+    variable("scatter", "g", g)
+    sizes = shape_of("scatter", shape)
+    canonical = canonical_key("scatter", key, np.broadcast_to(np.zeros(()), sizes))
+    selected = np.broadcast_to(np.zeros(()), sizes)[canonical].shape
+    headline = f"scatter: the key selects shape {selected}, but g has {g.shape}"
+    require(selected == g.shape, ShapeError, headline, [("g", "", g)])
+    return (g,), {"key": canonical, "shape": sizes}
+
+
+def _put_zeros(g: Any, x: Any, value: Any, key: Key) -> Any:
+    return index_put(g, key, 0.0)
+
+
+def _taken_by_winners(g: Any, x: Any, value: Any, key: Key) -> Any:
+    taken = g[key]
+    if any(isinstance(part, np.ndarray) and part.dtype != bool for part in key):
+        places = np.arange(int(np.prod(x.shape))).reshape(x.shape)[key]
+        writer = np.empty(x.shape, np.int64)
+        writer[key] = np.arange(places.size).reshape(places.shape)  # of equal places the last wins, as in the kernel
+        taken = taken * (writer.reshape(-1)[places] == np.arange(places.size).reshape(places.shape))
+    return sum_to(taken, value.shape)
+
+
+def _put_sample(draw: Draw) -> Call:
+    shape = draw.shape()
+    key = _key_sample(draw, shape)
+    selected = np.zeros(shape)[key].shape
+    value = tuple(1 if draw.boolean() else size for size in selected[draw.integer(0, len(selected)) :])
+    return (draw.array(shape), key, draw.array(value)), {}
+
+
+def _put_oracle(x: Any, key: Any, value: Any) -> Any:
+    out = x.reshape(-1).copy()
+    places = np.arange(out.size).reshape(x.shape)[key]
+    for place, one in zip(np.ravel(places), np.ravel(np.broadcast_to(value, places.shape)), strict=True):
+        out[place] = one
+    return out.reshape(x.shape)
+
+
+@linear(
+    _put_zeros,
+    _taken_by_winners,
+    signature="... -> ...",
+    sample=_put_sample,
+    oracle=_put_oracle,
+    bad=(
+        Bad(
+            lambda t: index_put(t(4, 3), slice(0, 2), t(5)),
+            ShapeError,
+            "index_put: a value of shape (5,) does not fill the selected shape (2, 3)",
+        ),
+    ),
+)
+def index_put(x: Any, key: Any, value: Any, /) -> Any:
+    """x with x[key] = value, as a new tensor. Of places that repeat in the key, the last wins.
+
+    >>> mg.index_put(mg.zeros(3), slice(1, 3), 5.0)
+    tensor([0., 5., 5.])
+    """
+    variable("index_put", "x", x)
+    canonical = canonical_key("index_put", key, x)
+    (new,) = operands("index_put", ("value",), (value,)) if isinstance(value, Variable) else (value,)
+    x, new = operands("index_put", ("x", "value"), (x, new))
+    selected = np.broadcast_to(np.zeros(()), x.shape)[canonical].shape
+    try:
+        fits = np.broadcast_shapes(new.shape, selected) == selected
+    except ValueError:
+        fits = False
+    headline = f"index_put: a value of shape {new.shape} does not fill the selected shape {selected}"
+    require(fits, ShapeError, headline, [("x", "", x), ("value", "", new)])
+    return (x, new), {"key": canonical}
+
+
+def canonical_key(op: str, key: Any, x: Any) -> Key:
+    """A key as a tuple of ints, slices, None, Ellipsis and index arrays, checked against the shape of x."""
+    parts = tuple(_index(op, part) for part in (key if isinstance(key, tuple) else (key,)))
+    widths = [_width(part) for part in parts]
+    used, ndim = sum(widths), len(x.shape)
+    if used > ndim:
+        raise IndexingError(message(f"{op}: {used} indices for {ndim} axes", [("x", "", x)]))
+    axis = 0
+    for part, width in zip(parts, widths, strict=True):
+        if part is Ellipsis:
+            axis += ndim - used
+        elif width:
+            _check_range(op, part, axis, x)
+            axis += width
+    arrays = [part for part in parts if isinstance(part, np.ndarray) and part.dtype != bool]
+    try:
+        np.broadcast_shapes(*(array.shape for array in arrays))
+    except ValueError:
+        shapes = " and ".join(str(array.shape) for array in arrays)
+        raise IndexingError(f"{op}: index arrays of shapes {shapes} do not broadcast") from None
+    return parts
+
+
+def _index(op: str, part: Any) -> Any:
+    if part is None or part is Ellipsis or isinstance(part, slice):
+        return part
+    if isinstance(part, Variable):
+        part = kernels.backend(kernels.device_of(type(part._array))).to_numpy(part._array)
+    if isinstance(part, (list, np.ndarray)):
+        array = np.array(part) if len(part) or isinstance(part, np.ndarray) else np.empty(0, np.int64)
+        if array.dtype.kind not in "biu":
+            raise IndexingError(f"{op}: an index of dtype {array.dtype}\nhint: indices are integers or booleans")
+        return array
+    try:
+        return np.array(part) if isinstance(part, (bool, np.bool_)) else part.__index__()
+    except AttributeError:
+        raise IndexingError(f"{op}: {part!r} is not an index") from None
+
+
+def _width(part: Any) -> int:
+    """How many axes one part of a key uses up."""
+    if part is None or part is Ellipsis:
+        return 0
+    return part.ndim if isinstance(part, np.ndarray) and part.dtype == bool else 1
+
+
+def _check_range(op: str, part: Any, axis: int, x: Any) -> None:
+    if isinstance(part, slice):
+        return
+    size = x.shape[axis]
+    if isinstance(part, np.ndarray) and part.dtype == bool:
+        covered = tuple(x.shape[axis : axis + part.ndim])
+        if part.shape != covered:
+            raise IndexingError(f"{op}: a mask of shape {part.shape} on axes of shape {covered}")
+        return
+    values = np.ravel(part)
+    wrong = values[(values < -size) | (values >= size)]
+    if wrong.size:
+        raise IndexingError(
+            message(f"{op}: index {wrong[0]} is out of range for axis {axis} with size {size}", [("x", "", x)])
+        )
+
+
+# ---- one index an element, along one axis ----------------------------------------------------------------------------
+
+
+def _along_sample(draw: Draw) -> tuple[Any, Any, int]:
+    shape = draw.shape(min_dims=1, min_side=1)
+    axis = draw.integer(-len(shape), len(shape) - 1)
+    picked = list(shape)
+    picked[axis] = draw.integer(0, 4)
+    return shape, draw.integers(tuple(picked), 0, shape[axis]), axis
+
+
+def _take_sample(draw: Draw) -> Call:
+    shape, indices, axis = _along_sample(draw)
+    return (draw.array(shape), indices), {"axis": axis}
+
+
+@linear(
+    lambda g, x, indices, axis: scatter_along_axis.run(g, indices=indices, axis=axis, shape=x.shape),
+    signature="... -> ...",
+    sample=_take_sample,
+    oracle=np.take_along_axis,
+    bad=(
+        Bad(lambda t: take_along_axis(t(2, 3), t(2, 1)), DtypeError, "take_along_axis: indices of dtype float32"),
+        Bad(lambda t: take_along_axis(t(2, 3), t(4, 1, dtype="int64")), ShapeError, "sizes differ off axis 1"),
+        Bad(
+            lambda t: take_along_axis(t(2, 3), t(2, 1, dtype="int64") + 3),
+            IndexingError,
+            "take_along_axis: index 3 is out of range for axis 1 with size 3",
+        ),
+    ),
+)
+def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
+    """out[..., k, ...] = x[..., indices[..., k, ...], ...]: one index an element, along one axis.
+
+    Raises
+    ------
+    IndexingError
+        If an index is out of range.
+
+    >>> mg.take_along_axis(mg.tensor([[1.0, 2.0], [3.0, 4.0]]), mg.tensor([[1], [0]]))
+    tensor([[2.],
+            [3.]])
+    """
+    variable("take_along_axis", "x", x)
+    at, places = _places("take_along_axis", indices, axis, x.shape, x)
+    return (x,), {"indices": places, "axis": at}
+
+
+def _scatter_along_sample(draw: Draw) -> Call:
+    shape, indices, axis = _along_sample(draw)
+    return (draw.array(indices.shape), indices), {"axis": axis, "shape": shape}
+
+
+def _scatter_along_oracle(g: Any, indices: Any, axis: int, shape: Any) -> Any:
+    out = np.zeros(shape)
+    for place in np.ndindex(indices.shape):
+        target = list(place)
+        target[axis] = indices[place]
+        out[tuple(target)] += g[place]
+    return out
+
+
+@linear(
+    lambda g, x, indices, axis, shape: take_along_axis.run(g, indices=indices, axis=axis),
+    signature="... -> ...",
+    sample=_scatter_along_sample,
+    oracle=_scatter_along_oracle,
+)
+def scatter_along_axis(g: Any, indices: Any, /, *, axis: int = -1, shape: tuple[int, ...]) -> Any:
+    """Zeros of `shape` with g added at the indices: the adjoint of take_along_axis. Places that repeat add up.
+
+    >>> mg.scatter_along_axis(mg.tensor([1.0, 2.0]), mg.tensor([2, 2]), shape=(4,))
+    tensor([0., 0., 3., 0.])
+    """
+    variable("scatter_along_axis", "g", g)
+    sizes = shape_of("scatter_along_axis", shape)
+    at, places = _places("scatter_along_axis", indices, axis, sizes, g)
+    headline = f"scatter_along_axis: g has shape {g.shape}, the indices {places.shape}"
+    require(g.shape == places.shape, ShapeError, headline)
+    return (g,), {"indices": places, "axis": at, "shape": sizes}
+
+
+def _places(op: str, indices: Any, axis: int, shape: tuple[int, ...], x: Any) -> tuple[int, Any]:
+    variable(op, "indices", indices)
+    at = one_axis(op, axis, len(shape), x)
+    kind = indices.dtype
+    require(kind.kind in "iu", DtypeError, f"{op}: indices of dtype {kind}", hint="indices are integers")
+    own = indices.shape
+    same = len(own) == len(shape) and own[:at] + own[at + 1 :] == shape[:at] + shape[at + 1 :]
+    headline = f"{op}: sizes differ off axis {at}, {shape} and {own}"
+    require(same, ShapeError, headline, [("x", "", x), ("indices", "", indices)])
+    size = shape[at]
+    outside = (indices < -size) | (indices >= size)
+    if outside.any():
+        raise IndexingError(f"{op}: index {indices[outside][0].item()} is out of range for axis {at} with size {size}")
+    return at, indices._array
+
+
+__all__ = ["getitem", "index_put", "scatter", "scatter_along_axis", "take_along_axis"]

@@ -1,0 +1,245 @@
+"""The kinds of op: each says how much must be written for a derivative, and derives the rest.
+
+| kind        | written                                     | derived                              |
+|-------------|---------------------------------------------|--------------------------------------|
+| elementwise | one partial derivative an input             | both products, un-broadcasting       |
+| linear      | one transpose an input                      | the tangent: the op itself           |
+| bilinear    | two adjoints                                | the tangent, by the product rule     |
+| general     | both products                               | nothing                              |
+| discrete    | nothing                                     | nothing: there is no derivative      |
+| composite   | an ordinary function of ops                 | everything                           |
+
+Rules are written with ops, operators and tensor methods only, so they can be differentiated themselves.
+"""
+
+import inspect
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from minigrad.graph import Op
+from minigrad.ops.checks import broadcasting, sum_to, zeros_like
+
+Options = dict[str, Any]
+Rule = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A call that must fail: `call(t)` gets a maker of tensors, t(*shape, dtype="float32")."""
+
+    call: Callable[[Callable[..., Any]], Any]
+    error: type[Exception]
+    message: str
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Record(Op):
+    """What all kinds of op share: documentation and what the tests need to know.
+
+    Attributes
+    ----------
+    signature
+        Shapes in axis letters, e.g. "n c h w, o c kh kw -> n o oh ow".
+    oracle
+        The same function of ndarrays, by other means.
+    sample
+        Draws the arguments of one call (see `minigrad.ops.samples`).
+    bad
+        Calls that must fail, with what the message must say.
+    method
+        The name of the Tensor method that is this op, if there is one.
+    view
+        Whether the result may share memory with an input.
+    """
+
+    signature: str = ""
+    oracle: Callable[..., Any] | None = None
+    sample: Callable[..., Any] | None = None
+    bad: tuple[Bad, ...] = ()
+    method: str | None = None
+    view: bool = False
+    
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "__doc__", self.bind.__doc__)
+        object.__setattr__(self, "__wrapped__", self.bind)
+        object.__setattr__(self, "__name__", self.name)
+        REGISTRY[self.name] = self
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__.lower()} op {self.name}{inspect.signature(self.bind)}>"
+
+
+REGISTRY: dict[str, Record] = {}
+"""Every op of the library, by name: the table that the documentation and the tests walk."""
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Elementwise(Record):
+    """out[i] = f(x[i], y[i], ...), broadcasting.
+
+    `partials` holds the derivative with respect to each input: a number, None (zero), or a function. A function
+    names the inputs it needs (and `out`, if it needs that), and only those are kept for the backward.
+    """
+
+    partials: tuple[Rule | float | None, ...]
+    wants: tuple[tuple[int, ...], ...] = field(init=False)
+    kept: dict[tuple[bool, ...], tuple[tuple[bool, ...], bool]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        arity = len(self.partials)
+        places = {name: i for i, name in enumerate(inspect.signature(self.bind).parameters)} | {"out": -1}
+        wants = tuple(
+            tuple(places[name] for name in inspect.signature(partial).parameters) if callable(partial) else ()
+            for partial in self.partials
+        )
+        kept = {}
+        for needs in itertools.product((False, True), repeat=arity):
+            wanted = {place for want, need in zip(wants, needs, strict=True) if need for place in want}
+            kept[needs] = tuple(i in wanted for i in range(arity)), -1 in wanted
+        object.__setattr__(self, "wants", wants)
+        object.__setattr__(self, "kept", kept)
+
+    def keeps(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
+        return self.kept[needs]
+
+    def _times_partial(self, i: int, factor: Any, inputs: Sequence[Any], out: Any) -> Any:
+        partial = self.partials[i]
+        if callable(partial):
+            return factor * partial(*[out if place < 0 else inputs[place] for place in self.wants[i]])
+        if partial is None or partial == 1:
+            return factor if partial else None
+        return -factor if partial == -1 else factor * partial
+
+    def pull(self, i: int, g: Any, inputs: Sequence[Any], out: Any, options: Options) -> Any:
+        cotangent = self._times_partial(i, g, inputs, out)
+        return None if cotangent is None else sum_to(cotangent, inputs[i].shape)
+
+    def push(self, tangents: Sequence[Any], inputs: Sequence[Any], out: Any, options: Options) -> Any:
+        total = None
+        for i, tangent in enumerate(tangents):
+            term = None if tangent is None else self._times_partial(i, tangent, inputs, out)
+            if term is not None:
+                total = term if total is None else total + term
+        return None if total is None else total.broadcast_to(out.shape)
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Linear(Record):
+    """An op that is linear in all its inputs together: f(a x) = a f(x), f(x + y) = f(x) + f(y).
+
+    `transposes` holds one function an input: `transpose(g, *specs, **options)`, where the specs are the shapes and
+    dtypes of the inputs. A variadic op gives one function of `(i, g, *specs, **options)` instead.
+    """
+
+    transposes: tuple[Rule, ...] | Rule
+
+    def pull(self, i: int, g: Any, inputs: Sequence[Any], out: Any, options: Options) -> Any:
+        if callable(self.transposes):
+            return self.transposes(i, g, *inputs, **options)
+        return self.transposes[i](g, *inputs, **options)
+
+    def push(self, tangents: Sequence[Any], inputs: Sequence[Any], out: Any, options: Options) -> Any:
+        like = next(tangent for tangent in tangents if tangent is not None)
+        filled = [
+            zeros_like(spec, like) if tangent is None else tangent
+            for tangent, spec in zip(tangents, inputs, strict=True)
+        ]
+        return self.run(*filled, **options)
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Bilinear(Record):
+    """An op linear in each of its two inputs.
+
+    `adjoints` are `adjoint(g, x, y, **options)` for x and for y. Each sees the other input by value and its own only
+    as a shape and dtype.
+    """
+
+    adjoints: tuple[Rule, Rule]
+
+    def keeps(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
+        return (needs[1], needs[0]), False
+
+    def pull(self, i: int, g: Any, inputs: Sequence[Any], out: Any, options: Options) -> Any:
+        return self.adjoints[i](g, *inputs, **options)
+
+    def push(self, tangents: Sequence[Any], inputs: Sequence[Any], out: Any, options: Options) -> Any:
+        terms = [
+            self.run(tangent, inputs[1], **options) if i == 0 else self.run(inputs[0], tangent, **options)
+            for i, tangent in enumerate(tangents)
+            if tangent is not None
+        ]
+        return terms[0] if len(terms) == 1 else terms[0] + terms[1]
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class General(Record):
+    """An op whose two products are written out.
+
+    `vjps` has one `vjp(g, *inputs, out, **options)` an input (None: no derivative), `jvp` is
+    `jvp(tangents, *inputs, out, **options)`. `saved` and `saves_out` say which values the rules read.
+    """
+
+    vjps: tuple[Rule | None, ...]
+    jvp: Rule
+    saved: tuple[bool, ...]
+    saves_out: bool = False
+
+    def keeps(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
+        return self.saved, self.saves_out
+
+    def pull(self, i: int, g: Any, inputs: Sequence[Any], out: Any, options: Options) -> Any:
+        vjp = self.vjps[i]
+        return None if vjp is None else vjp(g, *inputs, out, **options)
+
+    def push(self, tangents: Sequence[Any], inputs: Sequence[Any], out: Any, options: Options) -> Any:
+        return self.jvp(tangents, *inputs, out, **options)
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Discrete(Record):
+    """An op without a derivative: its result (an index or a truth value) is a constant of the graph."""
+
+    differentiable: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Composite(Record):
+    """An ordinary function of ops; `bind` is the function itself."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.bind(*args, **kwargs)
+
+
+def elementwise(*partials: Rule | float | None, dtypes: str = "numeric", **info: Any) -> Callable[[Rule], Elementwise]:
+    """Declare an elementwise op; the decorated function is its name, its inputs and its documentation."""
+    return lambda f: Elementwise(name=f.__name__, bind=broadcasting(f, dtypes), partials=partials, **info)
+
+
+def linear(*transposes: Rule, signature: str, variadic: bool = False, **info: Any) -> Callable[[Rule], Linear]:
+    """Declare a linear op; the decorated function checks a call and returns `(inputs, options)`."""
+    rules = transposes[0] if variadic else transposes
+    return lambda f: Linear(name=f.__name__, bind=f, transposes=rules, signature=signature, **info)
+
+
+def bilinear(first: Rule, second: Rule, *, signature: str, **info: Any) -> Callable[[Rule], Bilinear]:
+    """Declare a bilinear op; the decorated function checks a call and returns `(inputs, options)`."""
+    return lambda f: Bilinear(name=f.__name__, bind=f, adjoints=(first, second), signature=signature, **info)
+
+
+def general(*, vjps: tuple[Rule | None, ...], jvp: Rule, **info: Any) -> Callable[[Rule], General]:
+    """Declare a general op; the decorated function checks a call and returns `(inputs, options)`."""
+    return lambda f: General(name=f.__name__, bind=f, vjps=vjps, jvp=jvp, **info)
+
+
+def discrete(*, dtypes: str | None = None, **info: Any) -> Callable[[Rule], Discrete]:
+    """Declare an op without a derivative: elementwise where `dtypes` is given, else with its own check."""
+    return lambda f: Discrete(name=f.__name__, bind=broadcasting(f, dtypes) if dtypes else f, **info)
+
+
+def composite(**info: Any) -> Callable[[Rule], Composite]:
+    """Declare a function of ops as an op of its own name."""
+    return lambda f: Composite(name=f.__name__, bind=f, **info)

@@ -1,0 +1,89 @@
+"""Matrix products."""
+
+from typing import Any
+
+import numpy as np
+
+from minigrad.errors import ShapeError, message
+from minigrad.ops.checks import operands, require, sum_to
+from minigrad.ops.kinds import Bad, bilinear
+from minigrad.ops.samples import Call, Draw
+
+
+def _as_matrices(g: Any, x: Any, y: Any) -> tuple[Any, tuple[int, ...], tuple[int, ...]]:
+    """g, and the shapes of x and y, with the axes that matmul gives to vectors for its own use."""
+    if len(x.shape) == 1:
+        g = g.expand_dims(axis=-1 if len(y.shape) == 1 else -2)
+    if len(y.shape) == 1:
+        g = g.expand_dims(axis=-1)
+    rows = (1, *x.shape) if len(x.shape) == 1 else x.shape
+    columns = (*y.shape, 1) if len(y.shape) == 1 else y.shape
+    return g, rows, columns
+
+
+def _adjoint_of_first(g: Any, x: Any, y: Any) -> Any:
+    g, rows, columns = _as_matrices(g, x, y)
+    return sum_to(g @ y.reshape(columns).mT, rows).reshape(x.shape)
+
+
+def _adjoint_of_second(g: Any, x: Any, y: Any) -> Any:
+    g, rows, columns = _as_matrices(g, x, y)
+    return sum_to(x.reshape(rows).mT @ g, columns).reshape(y.shape)
+
+
+def _matmul_sample(draw: Draw) -> Call:
+    i, j, k = (draw.integer(0, 4) for _ in range(3))
+    batch = draw.shape(max_dims=2)
+    left, right = (tuple(1 if draw.boolean() else size for size in batch[draw.integer(0, len(batch)) :]) for _ in "xy")
+    x = (j,) if draw.integer(0, 3) == 0 else (*left, i, j)
+    y = (j,) if draw.integer(0, 3) == 0 else (*right, j, k)
+    return (draw.array(x), draw.array(y)), {}
+
+
+def _matmul_oracle(x: Any, y: Any) -> Any:
+    left, right = ("j" if x.ndim == 1 else "...ij"), ("j" if y.ndim == 1 else "...jk")
+    out = "..." + ("" if x.ndim == 1 else "i") + ("" if y.ndim == 1 else "k")
+    return np.einsum(f"{left},{right}->{out}", x, y)
+
+
+@bilinear(
+    _adjoint_of_first,
+    _adjoint_of_second,
+    signature="... i j, ... j k -> ... i k",
+    sample=_matmul_sample,
+    oracle=_matmul_oracle,
+    bad=(
+        Bad(lambda t: matmul(t(2, 3), t(4, 5)), ShapeError, "matmul: j differs, 3 in x but 4 in y"),
+        Bad(lambda t: matmul(t(2, 3), t()), ShapeError, "matmul: y has no axes"),
+        Bad(
+            lambda t: matmul(t(2, 3, 4), t(5, 4, 3)),
+            ShapeError,
+            "matmul: the leading axes do not broadcast, (2,) and (5,)",
+        ),
+    ),
+)
+def matmul(x: Any, y: Any, /) -> Any:
+    """The matrix product x @ y over the last two axes; leading axes broadcast.
+
+    A vector (one axis) is a row at the left and a column at the right, and loses that axis in the result.
+
+    Raises
+    ------
+    ShapeError
+        If the inner sizes differ, or the leading axes do not broadcast.
+
+    >>> mg.matmul(mg.tensor([[1.0, 2.0], [3.0, 4.0]]), mg.tensor([1.0, -1.0]))
+    tensor([-1., -1.])
+    """
+    inputs = x, y = operands("matmul", ("x", "y"), (x, y), "numeric")
+    rows = [("x", "j" if len(x.shape) == 1 else "... i j", x), ("y", "j" if len(y.shape) == 1 else "... j k", y)]
+    for name, value in (("x", x), ("y", y)):
+        require(len(value.shape) > 0, ShapeError, f"matmul: {name} has no axes", rows, "multiply by a scalar with *")
+    left, right = x.shape[-1], y.shape[-1 if len(y.shape) == 1 else -2]
+    require(left == right, ShapeError, f"matmul: j differs, {left} in x but {right} in y", rows)
+    try:
+        np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    except ValueError:
+        headline = f"matmul: the leading axes do not broadcast, {x.shape[:-2]} and {y.shape[:-2]}"
+        raise ShapeError(message(headline, rows)) from None
+    return inputs, {}

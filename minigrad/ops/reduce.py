@@ -1,0 +1,197 @@
+"""Reductions: sums and what follows from them, and the places and values of extremes."""
+
+import builtins
+import math
+from typing import Any
+
+import numpy as np
+
+from minigrad.dtypes import float32, int64, is_floating, uint64
+from minigrad.errors import ArgumentError, ShapeError
+from minigrad.ops.checks import axes, one_axis, require, variable
+from minigrad.ops.elementwise import sqrt
+from minigrad.ops.index import take_along_axis
+from minigrad.ops.kinds import Bad, composite, discrete, linear
+from minigrad.ops.samples import along_axis, reduction
+
+Axis = int | tuple[int, ...] | None
+
+
+def _repeat(g: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    kept = tuple(1 if i in axis else size for i, size in enumerate(x.shape))
+    return g.reshape(kept).broadcast_to(x.shape)
+
+
+@linear(
+    _repeat,
+    signature="... -> ...",
+    method="sum",
+    sample=reduction(),
+    oracle=lambda x, axis, keepdims: np.add.reduce(x, axis=axis, keepdims=keepdims),
+    bad=(
+        Bad(lambda t: sum(t(2, 3), axis=2), ArgumentError, "sum: no axis 2 in 2 dimensions"),
+        Bad(lambda t: sum(t(2, 3), axis=(0, 0)), ArgumentError, "sum: axis = (0, 0) names an axis twice"),
+        Bad(lambda t: sum(t(2, 3), axis=0.5), ArgumentError, "sum: axis = 0.5 is not an integer"),
+    ),
+)
+def sum(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The sum over an axis, several, or (None) all. Booleans and small integers are summed as 64-bit integers.
+
+    >>> mg.sum(mg.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
+    tensor([4., 6.])
+    """
+    gone = axes("sum", axis, variable("sum", "x", x))
+    if not is_floating(x.dtype):
+        x = x.astype(uint64 if x.dtype.kind == "u" else int64)
+    return (x,), {"axis": gone, "keepdims": bool(keepdims)}
+
+
+@discrete(method="any", sample=reduction(), oracle=np.any)
+def any(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Whether any element is true (nonzero).
+
+    >>> mg.any(mg.tensor([[True, False], [False, False]]), axis=1)
+    tensor([ True, False])
+    """
+    return (x,), {"axis": axes("any", axis, variable("any", "x", x)), "keepdims": bool(keepdims)}
+
+
+@discrete(method="all", sample=reduction(), oracle=np.all)
+def all(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Whether all elements are true (nonzero).
+
+    >>> mg.all(mg.tensor([[True, True], [True, False]]), axis=1)
+    tensor([ True, False])
+    """
+    return (x,), {"axis": axes("all", axis, variable("all", "x", x)), "keepdims": bool(keepdims)}
+
+
+@composite(
+    method="mean",
+    sample=reduction(min_side=1),
+    oracle=np.mean,
+)
+def mean(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The arithmetic mean; NaN over no elements.
+
+    >>> mg.mean(mg.tensor([1.0, 2.0, 6.0]))
+    tensor(3.)
+    """
+    count = _count("mean", axis, x)
+    x = x if is_floating(x.dtype) else x.astype(float32)
+    return sum(x, axis=axis, keepdims=keepdims) / count
+
+
+@composite(method="var", sample=reduction(min_side=1), oracle=np.var)
+def var(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Any:
+    """The variance: squared distances from the mean, summed and divided by (count - correction).
+
+    >>> mg.var(mg.tensor([1.0, 2.0, 6.0]), correction=1)
+    tensor(7.)
+    """
+    count = _count("var", axis, x)
+    centred = x - mean(x, axis=axis, keepdims=True)
+    return sum(centred * centred, axis=axis, keepdims=keepdims) / builtins.max(count - correction, 0)
+
+
+def _std_sample(draw: Any) -> Any:
+    (x,), options = reduction(distinct=True, min_side=2)(draw)
+    return (x,), options | {"axis": options["axis"] if x.ndim else None, "correction": -1.0}
+
+
+@composite(
+    method="std",
+    sample=_std_sample,
+    oracle=lambda x, axis, keepdims, correction: np.std(x, axis=axis, keepdims=keepdims, ddof=correction)
+    if x.ndim
+    else np.zeros(()),
+)
+def std(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Any:
+    """The standard deviation, sqrt(var).
+
+    >>> mg.std(mg.tensor([1.0, 1.0, 4.0, 4.0]))
+    tensor(1.5)
+    """
+    return sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims))
+
+
+def _count(op: str, axis: Axis, x: Any) -> int:
+    return math.prod(x.shape[i] for i in axes(op, axis, variable(op, "x", x)))
+
+
+# ---- extremes --------------------------------------------------------------------------------------------------------
+
+
+def _one_axis(op: str, axis: int, x: Any, keepdims: bool) -> tuple[tuple[Any], dict[str, Any]]:
+    at = one_axis(op, axis, len(variable(op, "x", x).shape), x)
+    require(x.shape[at] > 0, ShapeError, f"{op}: axis {at} has no elements", [("x", "", x)])
+    return (x,), {"axis": at, "keepdims": bool(keepdims)}
+
+
+@discrete(
+    method="argmax",
+    sample=along_axis(distinct=True, min_side=1),
+    oracle=np.argmax,
+    bad=(Bad(lambda t: argmax(t(2, 0), axis=1), ShapeError, "argmax: axis 1 has no elements"),),
+)
+def argmax(x: Any, /, *, axis: int, keepdims: bool = False) -> Any:
+    """The index of the first maximum along an axis (of the first NaN, if there is one).
+
+    >>> mg.argmax(mg.tensor([[1.0, 5.0], [7.0, 5.0]]), axis=1)
+    tensor([1, 0])
+    """
+    return _one_axis("argmax", axis, x, keepdims)
+
+
+@discrete(method="argmin", sample=along_axis(distinct=True, min_side=1), oracle=np.argmin)
+def argmin(x: Any, /, *, axis: int, keepdims: bool = False) -> Any:
+    """The index of the first minimum along an axis (of the first NaN, if there is one).
+
+    >>> mg.argmin(mg.tensor([[1.0, 5.0], [7.0, 5.0]]), axis=1)
+    tensor([0, 1])
+    """
+    return _one_axis("argmin", axis, x, keepdims)
+
+
+@composite(
+    method="max",
+    sample=reduction(distinct=True, min_side=1),
+    oracle=np.max,
+    bad=(Bad(lambda t: max(t(2, 0)), ShapeError, "max: no elements to choose from"),),
+)
+def max(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The maximum; the gradient goes to the first place that has it.
+
+    >>> mg.max(mg.tensor([[1.0, 5.0], [7.0, 5.0]]), axis=1)
+    tensor([5., 7.])
+    """
+    return _extreme("max", argmax, x, axis, keepdims)
+
+
+@composite(
+    method="min",
+    sample=reduction(distinct=True, min_side=1),
+    oracle=np.min,
+)
+def min(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The minimum; the gradient goes to the first place that has it.
+
+    >>> mg.min(mg.tensor([[1.0, 5.0], [7.0, 5.0]]), axis=1)
+    tensor([1., 5.])
+    """
+    return _extreme("min", argmin, x, axis, keepdims)
+
+
+def _extreme(op: str, place: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
+    """Take x at `place` along the reduced axes, moved to the end and flattened into one."""
+    gone = axes(op, axis, variable(op, "x", x))
+    kept = tuple(i for i in range(len(x.shape)) if i not in gone)
+    count = math.prod(x.shape[i] for i in gone)
+    require(count > 0, ShapeError, f"{op}: no elements to choose from", [("x", "", x)])
+    rows = x.permute_dims(kept + gone).reshape((*(x.shape[i] for i in kept), count))
+    values = take_along_axis(rows, place(rows, axis=-1, keepdims=True), axis=-1)
+    shape = tuple(1 if i in gone else size for i, size in enumerate(x.shape) if keepdims or i in kept)
+    return values.reshape(shape)
+
+
+__all__ = ["all", "any", "argmax", "argmin", "max", "mean", "min", "std", "sum", "var"]

@@ -1,0 +1,106 @@
+"""Random numbers from counters.
+
+A `Generator` is a key and a counter. The words come from Philox 4x64-10 (Salmon et al., "Parallel random numbers: as
+easy as 1, 2, 3", SC 2011): word i depends on the key and i only, so any device can draw the same stream, and every
+distribution here is a fixed function of the words: one word for a uniform or an integer, two for two normals.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad.creation import asarray
+from minigrad.dtypes import as_dtype, float32, int64, is_floating
+from minigrad.errors import ArgumentError, DtypeError
+from minigrad.ops.checks import integer, shape_of
+from minigrad.tensor import Tensor
+
+Shape = int | Sequence[int]
+
+
+class Generator:
+    """A stream of random numbers of its own.
+
+    Parameters
+    ----------
+    key
+        One integer or several, e.g. `Generator(seed, epoch)`; each tuple of integers is a stream of its own.
+
+    Examples
+    --------
+    >>> from minigrad.random import Generator
+    >>> a, b = Generator(0), Generator(0)
+    >>> bool((a.uniform(3) == b.uniform(3)).all())
+    True
+    """
+
+    def __init__(self, *key: int) -> None:
+        self.key = tuple(integer("Generator", "key", part) for part in key)
+        if min(self.key, default=0) < 0:
+            raise ArgumentError(f"Generator: a negative number in the key {self.key}")
+        self._philox_key = np.random.SeedSequence(self.key or 0).generate_state(2, np.uint64)
+        self.counter = 0
+
+    def words(self, count: int) -> np.ndarray:
+        """The next `count` words of the stream, uint64; the counter moves on by whole blocks of four."""
+        philox = np.random.Philox(key=self._philox_key, counter=self.counter)
+        self.counter += -(-count // 4)
+        return philox.random_raw(count)
+
+    def _fractions(self, count: int) -> np.ndarray:
+        """Multiples of 2**-53 in [0, 1)."""
+        return (self.words(count) >> np.uint64(11)) * 2.0**-53
+
+    def uniform(self, shape: Shape, low: float = 0.0, high: float = 1.0, *, dtype: Any = float32) -> Tensor:
+        """Numbers evenly distributed over [low, high)."""
+        sizes, kind = _checked("uniform", shape, dtype)
+        if not low <= high:
+            raise ArgumentError(f"uniform: low = {low} is above high = {high}")
+        bits = 53 if kind.itemsize == 8 else 24
+        words = self.words(math.prod(sizes)) >> np.uint64(64 - bits)
+        fractions = words.astype(kind) * kind.type(2.0**-bits)
+        return asarray((fractions * kind.type(high - low) + kind.type(low)).reshape(sizes))
+
+    def normal(self, shape: Shape, mean: float = 0.0, std: float = 1.0, *, dtype: Any = float32) -> Tensor:
+        """Normally distributed numbers, by the transform of Box and Muller (1958)."""
+        sizes, kind = _checked("normal", shape, dtype)
+        count = math.prod(sizes)
+        radius, angle = self._fractions(2 * -(-count // 2)).reshape(-1, 2).T
+        radius = np.sqrt(-2 * np.log1p(-radius))
+        pairs = np.stack([radius * np.cos(2 * np.pi * angle), radius * np.sin(2 * np.pi * angle)], axis=1)
+        return asarray((pairs.reshape(-1)[:count] * std + mean).reshape(sizes).astype(kind))
+
+    def integers(self, shape: Shape, low: int, high: int) -> Tensor:
+        """Integers evenly distributed over [low, high), int64. The bias is below (high - low) / 2**53."""
+        sizes, _ = _checked("integers", shape, float32)
+        if low >= high:
+            raise ArgumentError(f"integers: no integer is in [{low}, {high})")
+        return asarray((low + np.floor(self._fractions(math.prod(sizes)) * (high - low)).astype(int64)).reshape(sizes))
+
+    def permutation(self, n: int) -> Tensor:
+        """The integers 0 .. n-1 in random order: the order of n random words."""
+        return asarray(np.argsort(self.words(integer("permutation", "n", n)), kind="stable"))
+
+
+def _checked(function: str, shape: Shape, dtype: Any) -> tuple[tuple[int, ...], np.dtype]:
+    sizes, kind = shape_of(function, shape), as_dtype(dtype)
+    if min(sizes, default=0) < 0:
+        raise ArgumentError(f"{function}: a negative size in shape {sizes}")
+    if not is_floating(kind):
+        raise DtypeError(f"{function}: dtype {kind} is not a floating one")
+    return sizes, kind
+
+
+default = Generator(0)
+"""The stream of whoever passes no generator."""
+
+
+def manual_seed(seed: int) -> None:
+    """Start the default stream again, from a seed.
+
+    >>> mg.manual_seed(0)
+    """
+    fresh = Generator(seed)
+    default.key, default._philox_key, default.counter = fresh.key, fresh._philox_key, fresh.counter

@@ -1,0 +1,510 @@
+"""Tensor: an array with a dtype, a device, operators, and a gradient."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from types import ModuleType
+from typing import Any, Self
+
+import numpy as np
+
+from minigrad import graph, kernels, ops
+from minigrad.dtypes import boolean, float32, int64, is_floating
+from minigrad.errors import DtypeError, GraphError, OperandError, ShapeError, shape_text, suggestion
+
+Axis = int | tuple[int, ...] | None
+
+
+class Tensor(graph.Variable):
+    """A multi-dimensional array that remembers how it was computed.
+
+    Tensors are made by `minigrad.tensor`, `asarray`, `zeros`, ... and by ops. Their arrays are never changed:
+    `x += y` rebinds the name, and `x[i] = v` gives x a new array.
+    """
+
+    __slots__ = ()
+    __array_ufunc__ = None  # ndarray * Tensor asks Tensor, and np.sin(tensor) is refused
+    __hash__ = object.__hash__
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        raise OperandError("tensors are made by minigrad.tensor(data)")
+
+    @property
+    def _result_class(self) -> type["Tensor"]:
+        return Tensor
+
+    # ---- what it is --------------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The size of each axis."""
+        return self._array.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self._array.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self._array.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of the elements."""
+        return self._array.dtype
+
+    @property
+    def device(self) -> str:
+        """The name of the device that holds the array."""
+        return kernels.device_of(type(self._array))
+
+    def numpy(self) -> np.ndarray:
+        """The values as a read-only ndarray that shares memory with a tensor on the CPU.
+
+        Raises
+        ------
+        GraphError
+            If the tensor is part of a graph: say `x.detach().numpy()`.
+        """
+        if self._node is not None:
+            raise GraphError("numpy() would lose the gradient\nhint: x.detach().numpy() says that this is meant")
+        view = kernels.backend(self.device).to_numpy(self._array).view()
+        view.flags.writeable = False
+        return view
+
+    def item(self) -> bool | int | float:
+        """The one element as a python scalar.
+
+        Raises
+        ------
+        ShapeError
+            If there is not exactly one element.
+        """
+        if self.size != 1:
+            raise ShapeError(f"item: {self.size} elements, not 1, in shape {shape_text(self.shape)}")
+        return self.detach().numpy().item()
+
+    def tolist(self) -> Any:
+        """The values as nested lists of python scalars."""
+        return self.detach().numpy().tolist()
+
+    def to(self, target: Any, /) -> "Tensor":
+        """This tensor on a device ("cpu") or in a dtype (`minigrad.float64`, "float64").
+
+        >>> mg.tensor([1.0]).to("float64").dtype
+        dtype('float64')
+        """
+        if isinstance(target, str) and target in kernels.DEVICES:
+            if target == self.device:
+                return self
+            host = kernels.backend(self.device).to_numpy(self._array)
+            return Tensor._wrap(kernels.backend(target).from_numpy(host))
+        return self.astype(target)
+
+    # ---- derivatives -------------------------------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether what is computed from this tensor is recorded. May be set on a tensor that no op made."""
+        return self._node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, flag: bool) -> None:
+        if not self.is_leaf:
+            raise GraphError("requires_grad is the graph's business here: an op made this tensor\nhint: detach() it")
+        if not flag:
+            self._node = None
+        elif self._node is None:
+            if not is_floating(self.dtype):
+                raise DtypeError(f"a tensor of dtype {self.dtype} has no gradient\nhint: convert it with astype first")
+            self._node = graph.Node()
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded op made this tensor."""
+        return self._node is None or self._node.op is None
+
+    @property
+    def grad(self) -> "Tensor | None":
+        """What backward has gathered for this leaf; None before the first backward."""
+        return None if self._node is None else self._node.grad  # type: ignore[return-value]
+
+    @grad.setter
+    def grad(self, value: "Tensor | None") -> None:
+        if self._node is None or self._node.op is not None:
+            raise GraphError("only a leaf that requires grad has a gradient to set")
+        if value is not None and (value.shape != self.shape or value.dtype != self.dtype):
+            raise ShapeError(
+                f"a gradient of shape {value.shape} and dtype {value.dtype} "
+                f"for a tensor of shape {self.shape} and dtype {self.dtype}"
+            )
+        self._node.grad = value
+
+    def detach(self) -> "Tensor":
+        """The same values, outside the graph."""
+        return Tensor._wrap(self._array)
+
+    def backward(
+        self, gradient: Any = None, *, retain_graph: bool | None = None, create_graph: bool = False
+    ) -> None:
+        """Add the gradient of this tensor to `.grad` of every leaf that it was computed from.
+
+        Parameters
+        ----------
+        gradient
+            The cotangent, of this tensor's shape. May be left out for a single element: it is 1 then.
+        retain_graph
+            Keep the saved arrays, so that backward can run again. Defaults to `create_graph`.
+        create_graph
+            Record the backward itself, so that the gradients can be differentiated.
+
+        Raises
+        ------
+        GraphError
+            If nothing was recorded, if the graph was freed, or if a cotangent is needed.
+
+        Examples
+        --------
+        >>> x = mg.tensor([1.0, 2.0], requires_grad=True)
+        >>> (x * x).sum().backward()
+        >>> x.grad
+        tensor([2., 4.])
+        """
+        if self._node is None:
+            what = "integers and booleans have no gradient" if not is_floating(self.dtype) else "nothing was recorded"
+            raise GraphError(
+                f"backward: {what} (dtype {self.dtype}, requires_grad False)\n"
+                "hint: set requires_grad=True on the tensors to differentiate, outside no_grad, and mind that "
+                "comparisons, argmax and conversions to integers have no derivative"
+            )
+        seed = cotangent_of("backward", self, gradient)
+        keep = create_graph if retain_graph is None else retain_graph
+        found = graph.pull({self._node: seed}, create_graph=create_graph, free=not keep)
+        for leaf, g in found.items():
+            with graph.recording(create_graph):
+                leaf.grad = g if leaf.grad is None else leaf.grad + g  # type: ignore[operator]
+
+    # ---- how it reads ------------------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        values = self.detach().numpy()
+        text = np.array2string(values, separator=", ", prefix="tensor(", precision=4, threshold=1000)
+        notes = [f"shape={shape_text(self.shape)}"] if self.size > 1000 or self.size == 0 else []
+        if self.dtype not in (float32, int64, boolean):
+            notes.append(f"dtype={self.dtype}")
+        if self.device != "cpu":
+            notes.append(f"device={self.device!r}")
+        if self.requires_grad:
+            notes.append("requires_grad=True")
+        return f"tensor({', '.join([text, *notes])})"
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"Tensor has no attribute {name!r}{suggestion(name, dir(type(self)))}")
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise ShapeError("a tensor without axes has no length")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator["Tensor"]:
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ShapeError(f"the truth of {self.size} elements is ambiguous\nhint: say any() or all()")
+        return bool(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu":
+            raise DtypeError(f"a tensor of dtype {self.dtype} is not an index")
+        return int(self.item())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> ModuleType:
+        import minigrad
+
+        return minigrad
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        if not self.is_leaf:
+            raise GraphError("a tensor inside a graph cannot be copied or pickled\nhint: detach() it")
+        return _rebuild, (type(self), self.detach().numpy(), self.requires_grad)
+
+    # ---- indexing ----------------------------------------------------------------------------------------------------
+
+    def __getitem__(self, key: Any) -> "Tensor":
+        return ops.getitem(self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if graph.is_recording() and self.requires_grad and self.is_leaf:
+            raise GraphError(
+                "x[i] = v on a leaf that requires grad would lose its gradient\n"
+                "hint: do it under minigrad.no_grad(), or on a copy: y = x + 0"
+            )
+        keep = self._node if self.is_leaf else None
+        changed = ops.index_put(self, key, value)
+        if changed.dtype != self.dtype:
+            changed = changed.astype(self.dtype)
+        self._array = changed._array
+        self._node = keep if keep is not None else changed._node
+
+    # ---- operators ---------------------------------------------------------------------------------------------------
+
+    def __add__(self, other: Any) -> "Tensor":
+        return ops.add(self, other)
+
+    def __radd__(self, other: Any) -> "Tensor":
+        return ops.add(other, self)
+
+    def __sub__(self, other: Any) -> "Tensor":
+        return ops.subtract(self, other)
+
+    def __rsub__(self, other: Any) -> "Tensor":
+        return ops.subtract(other, self)
+
+    def __mul__(self, other: Any) -> "Tensor":
+        return ops.multiply(self, other)
+
+    def __rmul__(self, other: Any) -> "Tensor":
+        return ops.multiply(other, self)
+
+    def __truediv__(self, other: Any) -> "Tensor":
+        return ops.divide(self, other)
+
+    def __rtruediv__(self, other: Any) -> "Tensor":
+        return ops.divide(other, self)
+
+    def __floordiv__(self, other: Any) -> "Tensor":
+        return ops.floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Any) -> "Tensor":
+        return ops.floor_divide(other, self)
+
+    def __mod__(self, other: Any) -> "Tensor":
+        return ops.remainder(self, other)
+
+    def __rmod__(self, other: Any) -> "Tensor":
+        return ops.remainder(other, self)
+
+    def __pow__(self, other: Any) -> "Tensor":
+        return ops.pow(self, other)
+
+    def __rpow__(self, other: Any) -> "Tensor":
+        return ops.pow(other, self)
+
+    def __matmul__(self, other: Any) -> "Tensor":
+        return ops.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> "Tensor":
+        return ops.matmul(other, self)
+
+    def __neg__(self) -> "Tensor":
+        return ops.negative(self)
+
+    def __pos__(self) -> Self:
+        return self
+
+    def __abs__(self) -> "Tensor":
+        return ops.abs(self)
+
+    def __eq__(self, other: object) -> "Tensor":  # type: ignore[override]
+        return ops.equal(self, other)
+
+    def __ne__(self, other: object) -> "Tensor":  # type: ignore[override]
+        return ops.not_equal(self, other)
+
+    def __lt__(self, other: Any) -> "Tensor":
+        return ops.less(self, other)
+
+    def __le__(self, other: Any) -> "Tensor":
+        return ops.less_equal(self, other)
+
+    def __gt__(self, other: Any) -> "Tensor":
+        return ops.greater(self, other)
+
+    def __ge__(self, other: Any) -> "Tensor":
+        return ops.greater_equal(self, other)
+
+    def __and__(self, other: Any) -> "Tensor":
+        return ops.logical_and(self, other)
+
+    def __rand__(self, other: Any) -> "Tensor":
+        return ops.logical_and(other, self)
+
+    def __or__(self, other: Any) -> "Tensor":
+        return ops.logical_or(self, other)
+
+    def __ror__(self, other: Any) -> "Tensor":
+        return ops.logical_or(other, self)
+
+    def __invert__(self) -> "Tensor":
+        return ops.logical_not(self)
+
+    # ---- methods: ops that read well behind a dot --------------------------------------------------------------------
+
+    def abs(self) -> "Tensor":
+        """See `minigrad.abs`."""
+        return ops.abs(self)
+
+    def exp(self) -> "Tensor":
+        """See `minigrad.exp`."""
+        return ops.exp(self)
+
+    def log(self) -> "Tensor":
+        """See `minigrad.log`."""
+        return ops.log(self)
+
+    def sqrt(self) -> "Tensor":
+        """See `minigrad.sqrt`."""
+        return ops.sqrt(self)
+
+    def square(self) -> "Tensor":
+        """See `minigrad.square`."""
+        return ops.square(self)
+
+    def tanh(self) -> "Tensor":
+        """See `minigrad.tanh`."""
+        return ops.tanh(self)
+
+    def sigmoid(self) -> "Tensor":
+        """See `minigrad.sigmoid`."""
+        return ops.sigmoid(self)
+
+    def relu(self) -> "Tensor":
+        """See `minigrad.relu`."""
+        return ops.relu(self)
+
+    def astype(self, dtype: Any, /) -> "Tensor":
+        """See `minigrad.astype`."""
+        return ops.astype(self, dtype)
+
+    def sum(self, *, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+        """See `minigrad.sum`."""
+        return ops.sum(self, axis=axis, keepdims=keepdims)
+
+    def mean(self, *, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+        """See `minigrad.mean`."""
+        return ops.mean(self, axis=axis, keepdims=keepdims)
+
+    def var(self, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> "Tensor":
+        """See `minigrad.var`."""
+        return ops.var(self, axis=axis, correction=correction, keepdims=keepdims)
+
+    def std(self, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> "Tensor":
+        """See `minigrad.std`."""
+        return ops.std(self, axis=axis, correction=correction, keepdims=keepdims)
+
+    def max(self, *, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+        """See `minigrad.max`."""
+        return ops.max(self, axis=axis, keepdims=keepdims)
+
+    def min(self, *, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+        """See `minigrad.min`."""
+        return ops.min(self, axis=axis, keepdims=keepdims)
+
+    def argmax(self, *, axis: int, keepdims: bool = False) -> "Tensor":
+        """See `minigrad.argmax`."""
+        return ops.argmax(self, axis=axis, keepdims=keepdims)
+
+    def argmin(self, *, axis: int, keepdims: bool = False) -> "Tensor":
+        """See `minigrad.argmin`."""
+        return ops.argmin(self, axis=axis, keepdims=keepdims)
+
+    def any(self, *, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+        """See `minigrad.any`."""
+        return ops.any(self, axis=axis, keepdims=keepdims)
+
+    def all(self, *, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+        """See `minigrad.all`."""
+        return ops.all(self, axis=axis, keepdims=keepdims)
+
+    def reshape(self, *shape: Any) -> "Tensor":
+        """See `minigrad.reshape`; the shape may be given as one tuple or as several integers."""
+        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def permute_dims(self, axes: Sequence[int]) -> "Tensor":
+        """See `minigrad.permute_dims`."""
+        return ops.permute_dims(self, axes)
+
+    def broadcast_to(self, shape: Sequence[int]) -> "Tensor":
+        """See `minigrad.broadcast_to`; returns the tensor itself where there is nothing to do."""
+        return self if shape == self.shape else ops.broadcast_to(self, shape)
+
+    def expand_dims(self, *, axis: int = 0) -> "Tensor":
+        """See `minigrad.expand_dims`."""
+        return ops.expand_dims(self, axis=axis)
+
+    def squeeze(self, *, axis: int | tuple[int, ...]) -> "Tensor":
+        """See `minigrad.squeeze`."""
+        return ops.squeeze(self, axis=axis)
+
+    @property
+    def mT(self) -> "Tensor":
+        """The matrix transpose: the last two axes swapped."""
+        if self.ndim < 2:
+            raise ShapeError(f"mT: {self.ndim} axes, a matrix has at least 2")
+        return ops.permute_dims(self, (*range(self.ndim - 2), -1, -2))
+
+    @property
+    def T(self) -> "Tensor":
+        """The transpose of a matrix."""
+        if self.ndim != 2:
+            raise ShapeError(f"T: {self.ndim} axes, a matrix has 2\nhint: use mT or permute_dims")
+        return self.mT
+
+
+def _rebuild(kind: type[Tensor], array: np.ndarray, requires_grad: bool) -> Tensor:
+    tensor = kind._wrap(array)
+    tensor.requires_grad = requires_grad
+    return tensor
+
+
+def cotangent_of(function: str, output: Tensor, given: Any) -> Tensor:
+    """The cotangent that a sweep starts from: the given one, checked, or 1 for a single element."""
+    if given is None:
+        if output.size != 1:
+            raise GraphError(
+                f"{function}: a result of shape {shape_text(output.shape)} needs a cotangent of that shape\n"
+                f"hint: pass one, or differentiate a single number such as x.sum() or x.mean()"
+            )
+        return ops.checks.full(output.shape, 1, output.dtype, output)
+    if not isinstance(given, Tensor):
+        raise OperandError(f"{function}: the cotangent is a {type(given).__name__}, not a tensor")
+    if given.shape != output.shape or given.dtype != output.dtype:
+        raise ShapeError(
+            f"{function}: the cotangent has shape {shape_text(given.shape)} and dtype {given.dtype}, "
+            f"the result {shape_text(output.shape)} and {output.dtype}"
+        )
+    return given
+
+
+def no_grad() -> AbstractContextManager[None]:
+    """Record nothing, for a `with` block or (as `@no_grad()`) a function, in this thread.
+
+    >>> x = mg.tensor([1.0], requires_grad=True)
+    >>> with mg.no_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    False
+    """
+    return graph.recording(False)
+
+
+def enable_grad() -> AbstractContextManager[None]:
+    """Record again, inside `no_grad`."""
+    return graph.recording(True)
+
+
