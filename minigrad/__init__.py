@@ -43,7 +43,7 @@ from minigrad.dtypes import (
     uint64,
 )
 from minigrad.errors import MinigradError, suggestion
-from minigrad.ops import *  # noqa: F403
+from minigrad.ops import *
 from minigrad.random import Generator, manual_seed
 from minigrad.tensor import Tensor, enable_grad, no_grad
 from minigrad.transforms import grad, jvp, value_and_grad, vjp

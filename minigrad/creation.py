@@ -112,9 +112,7 @@ def _made(array: np.ndarray, device: str, requires_grad: bool) -> Tensor:
 # ---- constants -------------------------------------------------------------------------------------------------------
 
 
-def full(
-    shape: Shape, value: float, *, dtype: Any = None, device: str = "cpu", requires_grad: bool = False
-) -> Tensor:
+def full(shape: Shape, value: float, *, dtype: Any = None, device: str = "cpu", requires_grad: bool = False) -> Tensor:
     """A tensor filled with one value.
 
     >>> mg.full((2,), 7)
@@ -122,7 +120,11 @@ def full(
     """
     kind = np.array(value).dtype.kind
     default = {"f": float32, "i": int64}.get(kind, np.array(value).dtype)
-    return _made(np.full(_sizes("full", shape), value, default if dtype is None else as_dtype(dtype)), device, requires_grad)
+    return _made(
+        np.full(_sizes("full", shape), value, default if dtype is None else as_dtype(dtype)),
+        device,
+        requires_grad,
+    )
 
 
 def zeros(shape: Shape, *, dtype: Any = float32, device: str = "cpu", requires_grad: bool = False) -> Tensor:

@@ -77,7 +77,12 @@ def message(headline: str, rows: Iterable[tuple[str, str, Any]] = (), hint: str 
     hint: x.mT has 2
     """
     table = [
-        (name, f"({letters})" if letters else "", shape_text(array.shape), f"{array.dtype} {getattr(array, 'device', 'cpu')}")
+        (
+            name,
+            f"({letters})" if letters else "",
+            shape_text(array.shape),
+            f"{array.dtype} {getattr(array, 'device', 'cpu')}",
+        )
         for name, letters, array in rows
     ]
     widths = [max((len(row[i]) for row in table), default=0) for i in range(3)]

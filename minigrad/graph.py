@@ -36,7 +36,7 @@ class Variable:
 
     @classmethod
     def _wrap(cls, array: Any, node: "Node | None" = None) -> Self:
-        variable = cls.__new__(cls)
+        variable = object.__new__(cls)  # a subclass may want arguments in its own __new__
         variable._array = array
         variable._node = node
         return variable
@@ -169,10 +169,7 @@ def apply(op: Op, inputs: Sequence[Variable], options: dict[str, Any]) -> Any:
 def _record(op: Op, parents: tuple[Node | None, ...], arrays: list[Any], result: Any, options: dict[str, Any]) -> Node:
     keep_inputs, keep_out = op.keeps(tuple([parent is not None for parent in parents]))
     inputs = tuple(
-        [
-            array if keep else Spec(array.shape, array.dtype)
-            for array, keep in zip(arrays, keep_inputs, strict=True)
-        ]
+        [array if keep else Spec(array.shape, array.dtype) for array, keep in zip(arrays, keep_inputs, strict=True)]
     )
     out = result if keep_out else Spec(result.shape, result.dtype)
     return Node(op, parents, inputs, out, options)

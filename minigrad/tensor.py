@@ -146,9 +146,7 @@ class Tensor(graph.Variable):
         """The same values, outside the graph."""
         return Tensor._wrap(self._array)
 
-    def backward(
-        self, gradient: Any = None, *, retain_graph: bool | None = None, create_graph: bool = False
-    ) -> None:
+    def backward(self, gradient: Any = None, *, retain_graph: bool | None = None, create_graph: bool = False) -> None:
         """Add the gradient of this tensor to `.grad` of every leaf that it was computed from.
 
         Parameters
@@ -506,5 +504,3 @@ def no_grad() -> AbstractContextManager[None]:
 def enable_grad() -> AbstractContextManager[None]:
     """Record again, inside `no_grad`."""
     return graph.recording(True)
-
-

@@ -49,6 +49,16 @@ from minigrad.ops.kinds import REGISTRY, Record
 from minigrad.ops.linalg import matmul
 from minigrad.ops.pool import avg_pool2d, avg_pool2d_input, max_pool2d, max_pool2d_argmax
 from minigrad.ops.reduce import all, any, argmax, argmin, max, mean, min, std, sum, var
-from minigrad.ops.shape import alias, broadcast_to, concat, expand_dims, pad, permute_dims, reshape, squeeze, stack
+from minigrad.ops.shape import (
+    alias,
+    broadcast_to,
+    concat,
+    expand_dims,
+    pad,
+    permute_dims,
+    reshape,
+    squeeze,
+    stack,
+)
 
-__all__ = sorted(REGISTRY)  # noqa: PLE0605
+__all__ = sorted(REGISTRY)

@@ -96,9 +96,11 @@ def broadcasting(function: Callable[..., Any], dtypes: str) -> Callable[..., Any
     op, names = function.__name__, tuple(inspect.signature(function).parameters)
 
     @functools.wraps(function)
-    def bind(*values: Any) -> tuple[list[Any], dict[str, Any]]:
+    def bind(*values: Any) -> tuple[Sequence[Any], dict[str, Any]]:
         if len(values) != len(names):
             raise OperandError(f"{op}: expected {len(names)} inputs ({', '.join(names)}), got {len(values)}")
+        if _alike(values):
+            return values, {}
         inputs = operands(op, names, values, dtypes)
         broadcast_shapes(op, names, inputs)
         return inputs, {}
@@ -106,11 +108,23 @@ def broadcasting(function: Callable[..., Any], dtypes: str) -> Callable[..., Any
     return bind
 
 
+def _alike(values: Sequence[Any]) -> bool:
+    """Whether all inputs are float variables of one dtype and shape: the common case, with nothing left to check."""
+    first = values[0]
+    if not isinstance(first, Variable) or first._array.dtype.kind != "f":
+        return False
+    shape, dtype = first._array.shape, first._array.dtype
+    return all(
+        isinstance(value, Variable) and value._array.shape == shape and value._array.dtype == dtype
+        for value in values[1:]
+    )
+
+
 def broadcast_shapes(op: str, names: Sequence[str], inputs: Sequence[Any]) -> tuple[int, ...]:
     """The common shape of the inputs, or a ShapeError that names the axis."""
-    shape = inputs[0].shape
-    if all(x.shape == shape for x in inputs):
-        return shape
+    distinct = {x.shape for x in inputs} - {()}
+    if len(distinct) < 2:
+        return distinct.pop() if distinct else ()
     ndim = max(len(x.shape) for x in inputs)
     result = []
     for axis in range(-ndim, 0):
@@ -176,5 +190,3 @@ def require(condition: bool, error: type[Exception], headline: str, rows: Sequen
     """Raise unless the condition holds."""
     if not condition:
         raise error(message(headline, rows, hint))
-
-

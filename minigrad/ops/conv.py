@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from minigrad.dtypes import is_floating
 from minigrad.errors import ArgumentError, DtypeError, ShapeError
 from minigrad.kernels import reference
 from minigrad.kernels.geometry import output_size
-from minigrad.dtypes import is_floating
 from minigrad.ops.checks import integer, operands, pair, require, shape_of
 from minigrad.ops.kinds import Bad, bilinear
 from minigrad.ops.samples import Call, Draw
@@ -32,7 +32,13 @@ def _arrays(op: str, names: tuple[str, str], values: tuple[Any, Any], letters: t
         headline = f"{op}: {name} has {len(value.shape)} axes, not the 4 of ({letter})"
         hint = "one image needs a batch axis: x.expand_dims(axis=0)" if len(value.shape) == 3 else ""
         require(len(value.shape) == 4, ShapeError, headline, rows, hint)
-    require(is_floating(inputs[0].dtype), DtypeError, f"{op}: computes with floats only", rows, "convert with astype")
+    require(
+        is_floating(inputs[0].dtype),
+        DtypeError,
+        f"{op}: computes with floats only",
+        rows,
+        "convert with astype",
+    )
     return inputs
 
 
@@ -89,10 +95,26 @@ def _conv2d_sample(draw: Draw) -> Call:
             "  weight (o c kh kw) = (16, 4, 3, 3)   float32 cpu\n"
             "hint: with groups=1 the weight needs shape (16, 3, 3, 3)",
         ),
-        Bad(lambda t: conv2d(t(3, 8, 8), t(4, 3, 3, 3)), ShapeError, "conv2d: x has 3 axes, not the 4 of (n c h w)"),
-        Bad(lambda t: conv2d(t(1, 1, 2, 8), t(1, 1, 3, 3)), ShapeError, "the window does not fit, it covers 3 of h=2"),
-        Bad(lambda t: conv2d(t(1, 1, 4, 4), t(1, 1, 3, 3), stride=0), ArgumentError, "stride = 0 is less than 1"),
-        Bad(lambda t: conv2d(t(1, 4, 4, 4), t(3, 2, 3, 3), groups=2), ShapeError, "3 output channels do not split"),
+        Bad(
+            lambda t: conv2d(t(3, 8, 8), t(4, 3, 3, 3)),
+            ShapeError,
+            "conv2d: x has 3 axes, not the 4 of (n c h w)",
+        ),
+        Bad(
+            lambda t: conv2d(t(1, 1, 2, 8), t(1, 1, 3, 3)),
+            ShapeError,
+            "the window does not fit, it covers 3 of h=2",
+        ),
+        Bad(
+            lambda t: conv2d(t(1, 1, 4, 4), t(1, 1, 3, 3), stride=0),
+            ArgumentError,
+            "stride = 0 is less than 1",
+        ),
+        Bad(
+            lambda t: conv2d(t(1, 4, 4, 4), t(3, 2, 3, 3), groups=2),
+            ShapeError,
+            "3 output channels do not split",
+        ),
         Bad(
             lambda t: conv2d(t(1, 1, 4, 4, dtype="int64"), t(1, 1, 3, 3, dtype="int64")),
             DtypeError,
@@ -100,9 +122,7 @@ def _conv2d_sample(draw: Draw) -> Call:
         ),
     ),
 )
-def conv2d(
-    x: Any, weight: Any, /, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
-) -> Any:
+def conv2d(x: Any, weight: Any, /, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Any:
     """Two-dimensional cross-correlation, the "convolution" of neural networks.
 
     `out[n, o, i, j]` is the sum over c, u, v of `x[n, c, i*stride + u*dilation - padding, j*... ] * weight[o, c, u, v]`,
@@ -164,7 +184,15 @@ def _input_sample(draw: Draw) -> Call:
     ),
 )
 def conv2d_input(
-    g: Any, weight: Any, /, *, shape: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+    g: Any,
+    weight: Any,
+    /,
+    *,
+    shape: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
 ) -> Any:
     """The adjoint of conv2d with respect to x, also known as transposed convolution.
 
@@ -217,7 +245,12 @@ def conv2d_weight(
     options = _settings("conv2d_weight", stride, padding, dilation, groups)
     rows = [("g", OUT, inputs[0]), ("x", X, inputs[1])]
     sizes = _four("conv2d_weight", shape)
-    _expect("conv2d_weight", inputs[0], _output_shape("conv2d_weight", inputs[1].shape, sizes, rows, options), rows)
+    _expect(
+        "conv2d_weight",
+        inputs[0],
+        _output_shape("conv2d_weight", inputs[1].shape, sizes, rows, options),
+        rows,
+    )
     return inputs, {"shape": sizes} | options
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.dtypes import as_dtype
+from minigrad.dtypes import as_dtype, boolean
 from minigrad.errors import ArgumentError, DtypeError, ShapeError
 from minigrad.graph import Variable
 from minigrad.ops.checks import broadcast_shapes, constant, operands, require, sum_to, variable, zeros_like
@@ -81,9 +81,7 @@ def floor_divide(x: Any, y: Any, /) -> Any:
     """
 
 
-@elementwise(
-    *(1, lambda x, y: -floor_divide(x, y)), sample=_far_from_multiples, oracle=pointwise(operator.mod)
-)
+@elementwise(*(1, lambda x, y: -floor_divide(x, y)), sample=_far_from_multiples, oracle=pointwise(operator.mod))
 def remainder(x: Any, y: Any, /) -> Any:
     """x - y * floor_divide(x, y): the remainder with the sign of y.
 
@@ -96,9 +94,7 @@ def remainder(x: Any, y: Any, /) -> Any:
     *(lambda x, y: where(y == 0, 0.0, y * x ** (y - 1)), lambda x, out: out * log(where(x == 0, 1.0, x))),
     sample=binary(-2.0, 3.0, first=(0.5, 2.0)),
     oracle=pointwise(math.pow),
-    bad=(
-        Bad(lambda t: pow(t(2, dtype="int32"), -1), ArgumentError, "pow: an integer to a negative power"),
-    ),
+    bad=(Bad(lambda t: pow(t(2, dtype="int32"), -1), ArgumentError, "pow: an integer to a negative power"),),
 )
 def pow(x: Any, y: Any, /) -> Any:
     """x to the power y. Derivatives: 0 for y = 0, and 0 with respect to y at x = 0.
@@ -126,9 +122,7 @@ def abs(x: Any, /) -> Any:
     """
 
 
-@elementwise(
-    None, sample=unary(away_from=0.0), oracle=pointwise(lambda x: math.copysign(1.0, x))
-)
+@elementwise(None, sample=unary(away_from=0.0), oracle=pointwise(lambda x: math.copysign(1.0, x)))
 def sign(x: Any, /) -> Any:
     """-1, 0 or 1 after the sign of x; its derivative is 0 everywhere.
 
@@ -208,7 +202,13 @@ def log1p(x: Any, /) -> Any:
     """
 
 
-@elementwise(lambda out: 0.5 / out, dtypes="floating", sample=unary(0.3, 3.0), oracle=pointwise(math.sqrt), method="sqrt")
+@elementwise(
+    lambda out: 0.5 / out,
+    dtypes="floating",
+    sample=unary(0.3, 3.0),
+    oracle=pointwise(math.sqrt),
+    method="sqrt",
+)
 def sqrt(x: Any, /) -> Any:
     """The square root; its derivative at 0 is inf, as IEEE arithmetic has it.
 
@@ -259,9 +259,7 @@ def sigmoid(x: Any, /) -> Any:
     """
 
 
-@elementwise(
-    lambda out: out > 0, sample=unary(away_from=0.0), oracle=pointwise(lambda x: max(x, 0.0)), method="relu"
-)
+@elementwise(lambda out: out > 0, sample=unary(away_from=0.0), oracle=pointwise(lambda x: max(x, 0.0)), method="relu")
 def relu(x: Any, /) -> Any:
     """max(x, 0), with derivative 0 at 0.
 
@@ -336,7 +334,11 @@ def _where_tangent(tangents: Any, condition: Any, x: Any, y: Any, out: Any) -> A
     oracle=pointwise(lambda condition, x, y: x if condition else y),
     bad=(
         Bad(lambda t: where(t(2), t(2), t(2)), DtypeError, "where: the condition is float32, not bool"),
-        Bad(lambda t: where(t(2, dtype="bool"), t(3), 0.0), ShapeError, "where: shapes do not broadcast, 2 and 3"),
+        Bad(
+            lambda t: where(t(2, dtype="bool"), t(3), 0.0),
+            ShapeError,
+            "where: shapes do not broadcast, 2 and 3",
+        ),
     ),
 )
 def where(condition: Any, x: Any, y: Any, /) -> Any:
@@ -353,7 +355,13 @@ def where(condition: Any, x: Any, y: Any, /) -> Any:
     condition = variable("where", "condition", condition)
     hint = "compare first, e.g. condition != 0"
     kind = condition.dtype
-    require(kind == bool, DtypeError, f"where: the condition is {kind}, not bool", [("condition", "", condition)], hint)
+    require(
+        kind == bool,
+        DtypeError,
+        f"where: the condition is {kind}, not bool",
+        [("condition", "", condition)],
+        hint,
+    )
     if not isinstance(x, Variable) and not isinstance(y, Variable):
         x = constant(x, condition)
     inputs = (condition, *operands("where", ("x", "y"), (x, y)))

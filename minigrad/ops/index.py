@@ -44,11 +44,19 @@ def _getitem_sample(draw: Draw) -> Call:
     sample=_getitem_sample,
     oracle=lambda x, key: np.array(x[key]),
     bad=(
-        Bad(lambda t: getitem(t(2, 3), 5), IndexingError, "getitem: index 5 is out of range for axis 0 with size 2"),
+        Bad(
+            lambda t: getitem(t(2, 3), 5),
+            IndexingError,
+            "getitem: index 5 is out of range for axis 0 with size 2",
+        ),
         Bad(lambda t: getitem(t(2), (0, 0)), IndexingError, "getitem: 2 indices for 1 axes"),
         Bad(lambda t: getitem(t(2), 0.5), IndexingError, "getitem: 0.5 is not an index"),
         Bad(lambda t: getitem(t(2), t(2)), IndexingError, "getitem: an index of dtype float32"),
-        Bad(lambda t: getitem(t(2), t(3, dtype="bool")), IndexingError, "getitem: a mask of shape (3,) on axes of shape (2,)"),
+        Bad(
+            lambda t: getitem(t(2), t(3, dtype="bool")),
+            IndexingError,
+            "getitem: a mask of shape (3,) on axes of shape (2,)",
+        ),
     ),
 )
 def getitem(x: Any, key: Any, /) -> Any:
@@ -254,7 +262,11 @@ def _take_sample(draw: Draw) -> Call:
     sample=_take_sample,
     oracle=np.take_along_axis,
     bad=(
-        Bad(lambda t: take_along_axis(t(2, 3), t(2, 1)), DtypeError, "take_along_axis: indices of dtype float32"),
+        Bad(
+            lambda t: take_along_axis(t(2, 3), t(2, 1)),
+            DtypeError,
+            "take_along_axis: indices of dtype float32",
+        ),
         Bad(lambda t: take_along_axis(t(2, 3), t(4, 1, dtype="int64")), ShapeError, "sizes differ off axis 1"),
         Bad(
             lambda t: take_along_axis(t(2, 3), t(2, 1, dtype="int64") + 3),

@@ -60,7 +60,7 @@ class Record(Op):
     bad: tuple[Bad, ...] = ()
     method: str | None = None
     view: bool = False
-    
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "__doc__", self.bind.__doc__)
         object.__setattr__(self, "__wrapped__", self.bind)

@@ -76,9 +76,18 @@ def matmul(x: Any, y: Any, /) -> Any:
     tensor([-1., -1.])
     """
     inputs = x, y = operands("matmul", ("x", "y"), (x, y), "numeric")
-    rows = [("x", "j" if len(x.shape) == 1 else "... i j", x), ("y", "j" if len(y.shape) == 1 else "... j k", y)]
+    rows = [
+        ("x", "j" if len(x.shape) == 1 else "... i j", x),
+        ("y", "j" if len(y.shape) == 1 else "... j k", y),
+    ]
     for name, value in (("x", x), ("y", y)):
-        require(len(value.shape) > 0, ShapeError, f"matmul: {name} has no axes", rows, "multiply by a scalar with *")
+        require(
+            len(value.shape) > 0,
+            ShapeError,
+            f"matmul: {name} has no axes",
+            rows,
+            "multiply by a scalar with *",
+        )
     left, right = x.shape[-1], y.shape[-1 if len(y.shape) == 1 else -2]
     require(left == right, ShapeError, f"matmul: j differs, {left} in x but {right} in y", rows)
     try:

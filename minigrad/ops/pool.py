@@ -64,7 +64,11 @@ def _max_sample(draw: Draw) -> Call:
 _BAD = (
     Bad(lambda t: max_pool2d(t(3, 8, 8), 2), ShapeError, "max_pool2d: x has 3 axes, not the 4 of (n c h w)"),
     Bad(lambda t: max_pool2d(t(1, 1, 2, 8), 3), ShapeError, "the window does not fit, it covers 3 of h=2"),
-    Bad(lambda t: max_pool2d(t(1, 1, 8, 8), 2, padding=2), ArgumentError, "is more than half of kernel_size = (2, 2)"),
+    Bad(
+        lambda t: max_pool2d(t(1, 1, 8, 8), 2, padding=2),
+        ArgumentError,
+        "is more than half of kernel_size = (2, 2)",
+    ),
     Bad(lambda t: max_pool2d(t(1, 1, 8, 8), (2, 2, 2)), ArgumentError, "is neither an integer nor a pair"),
 )
 
@@ -79,7 +83,14 @@ def _checked_max(op: str, x: Any, kernel_size: Any, stride: Any, padding: Any, d
 
 @discrete(signature=f"{X} -> {OUT}", sample=_max_sample, oracle=reference.max_pool2d_argmax)
 def max_pool2d_argmax(
-    x: Any, /, kernel_size: Any, *, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+    x: Any,
+    /,
+    kernel_size: Any,
+    *,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
 ) -> Any:
     """Where each window has its maximum, as an index into the h * w pixels; the first of equals in raster order.
 
@@ -98,7 +109,14 @@ def _max_oracle(x: Any, **options: Any) -> Any:
 
 @composite(signature=f"{X} -> {OUT}", sample=_max_sample, oracle=_max_oracle, bad=_BAD)
 def max_pool2d(
-    x: Any, /, kernel_size: Any, *, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+    x: Any,
+    /,
+    kernel_size: Any,
+    *,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
 ) -> Any:
     """The maximum of each window; the gradient goes to the first place (in raster order) that has it.
 

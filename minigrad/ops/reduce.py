@@ -102,9 +102,9 @@ def _std_sample(draw: Any) -> Any:
 @composite(
     method="std",
     sample=_std_sample,
-    oracle=lambda x, axis, keepdims, correction: np.std(x, axis=axis, keepdims=keepdims, ddof=correction)
-    if x.ndim
-    else np.zeros(()),
+    oracle=lambda x, axis, keepdims, correction: (
+        np.std(x, axis=axis, keepdims=keepdims, ddof=correction) if x.ndim else np.zeros(())
+    ),
 )
 def std(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Any:
     """The standard deviation, sqrt(var).

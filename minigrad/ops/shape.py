@@ -37,7 +37,11 @@ def _reshape_sample(draw: Draw) -> Call:
     view=True,
     bad=(
         Bad(lambda t: reshape(t(2, 3), (4, 2)), ShapeError, "reshape: 6 elements do not fill shape (4, 2)"),
-        Bad(lambda t: reshape(t(2, 3), (-1, -1)), ArgumentError, "reshape: more than one size of (-1, -1) is -1"),
+        Bad(
+            lambda t: reshape(t(2, 3), (-1, -1)),
+            ArgumentError,
+            "reshape: more than one size of (-1, -1) is -1",
+        ),
     ),
 )
 def reshape(x: Any, /, shape: int | Sequence[int]) -> Any:
@@ -78,7 +82,13 @@ def _permutation_sample(draw: Draw) -> Call:
     oracle=np.transpose,
     view=True,
     method="permute_dims",
-    bad=(Bad(lambda t: permute_dims(t(2, 3), (0, 0)), ArgumentError, "permute_dims: axes (0, 0) are no permutation of"),),
+    bad=(
+        Bad(
+            lambda t: permute_dims(t(2, 3), (0, 0)),
+            ArgumentError,
+            "permute_dims: axes (0, 0) are no permutation of",
+        ),
+    ),
 )
 def permute_dims(x: Any, /, axes: Sequence[int]) -> Any:
     """x with its axes in another order.
@@ -106,7 +116,13 @@ def _broadcast_sample(draw: Draw) -> Call:
     oracle=np.broadcast_to,
     view=True,
     method="broadcast_to",
-    bad=(Bad(lambda t: broadcast_to(t(2, 3), (2, 4)), ShapeError, "broadcast_to: (2, 3) does not broadcast to (2, 4)"),),
+    bad=(
+        Bad(
+            lambda t: broadcast_to(t(2, 3), (2, 4)),
+            ShapeError,
+            "broadcast_to: (2, 3) does not broadcast to (2, 4)",
+        ),
+    ),
 )
 def broadcast_to(x: Any, /, shape: Sequence[int]) -> Any:
     """x repeated along axes of size 1, and along new axes at the left, without copying.
@@ -195,7 +211,11 @@ def _concat_sample(draw: Draw) -> Call:
     sample=_concat_sample,
     oracle=lambda arrays, axis: np.concatenate(arrays, axis=axis),
     bad=(
-        Bad(lambda t: concat([t(2, 3), t(2, 4)]), ShapeError, "concat: sizes differ off axis 0, (2, 3) and (2, 4)"),
+        Bad(
+            lambda t: concat([t(2, 3), t(2, 4)]),
+            ShapeError,
+            "concat: sizes differ off axis 0, (2, 3) and (2, 4)",
+        ),
         Bad(lambda t: concat([]), ArgumentError, "concat: no tensors to join"),
         Bad(lambda t: concat([t(), t()]), ShapeError, "concat: tensors without axes cannot be joined"),
     ),
@@ -273,6 +293,10 @@ def pad(x: Any, /, pad_width: Sequence[tuple[int, int]]) -> Any:
     """
     variable("pad", "x", x)
     widths = tuple((integer("pad", "width", before), integer("pad", "width", after)) for before, after in pad_width)
-    require(len(widths) == len(x.shape), ArgumentError, f"pad: {len(widths)} pairs of widths for {len(x.shape)} axes")
+    require(
+        len(widths) == len(x.shape),
+        ArgumentError,
+        f"pad: {len(widths)} pairs of widths for {len(x.shape)} axes",
+    )
     require(all(min(two) >= 0 for two in widths), ArgumentError, f"pad: a negative width in {widths}")
     return (x,), {"pad_width": widths}

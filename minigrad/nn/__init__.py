@@ -1,0 +1,43 @@
+"""Neural networks: modules, layers and losses, with PyTorch's names and semantics."""
+
+from minigrad.nn import init
+from minigrad.nn.activation import ReLU, Sigmoid, Tanh
+from minigrad.nn.containers import Flatten, Sequential
+from minigrad.nn.conv import Conv2d
+from minigrad.nn.dropout import Dropout
+from minigrad.nn.linear import Linear
+from minigrad.nn.loss import (
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    MSELoss,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    mse_loss,
+)
+from minigrad.nn.module import Module, Parameter
+from minigrad.nn.norm import BatchNorm1d, BatchNorm2d
+from minigrad.nn.pool import AvgPool2d, MaxPool2d
+
+__all__ = [
+    "AvgPool2d",
+    "BCEWithLogitsLoss",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Conv2d",
+    "CrossEntropyLoss",
+    "Dropout",
+    "Flatten",
+    "Linear",
+    "MSELoss",
+    "MaxPool2d",
+    "Module",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Tanh",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "init",
+    "mse_loss",
+]

@@ -1,0 +1,74 @@
+"""Convolutional layers."""
+
+from minigrad import ops
+from minigrad.errors import ArgumentError
+from minigrad.nn.init import fan_in_uniform
+from minigrad.nn.linear import positive
+from minigrad.nn.module import Module
+from minigrad.ops.checks import pair
+from minigrad.random import Generator
+from minigrad.tensor import Tensor
+
+Pair = int | tuple[int, int]
+
+
+class Conv2d(Module):
+    """Two-dimensional convolution with learned kernels: see `minigrad.conv2d`.
+
+    Parameters
+    ----------
+    in_channels, out_channels
+        c and o of x (n c h w) and y (n o oh ow); the weight is (o c/groups kh kw).
+    kernel_size, stride, padding, dilation
+        An integer, or a pair for height and width. Pixels.
+    groups
+        Into how many blocks the channels are split.
+    bias
+        Whether to add a bias (o).
+    generator
+        Where the first values come from; by default the stream of `minigrad.manual_seed`.
+
+    Examples
+    --------
+    >>> nn.Conv2d(1, 10, 5)(mg.zeros((2, 1, 64, 64))).shape
+    (2, 10, 60, 60)
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Pair = 0,
+        dilation: Pair = 1,
+        groups: int = 1,
+        bias: bool = True,
+        *,
+        generator: Generator | None = None,
+    ) -> None:
+        self.in_channels = positive("Conv2d", "in_channels", in_channels)
+        self.out_channels = positive("Conv2d", "out_channels", out_channels)
+        self.kernel_size = pair("Conv2d", "kernel_size", kernel_size, 1)
+        self.stride = pair("Conv2d", "stride", stride, 1)
+        self.padding = pair("Conv2d", "padding", padding, 0)
+        self.dilation = pair("Conv2d", "dilation", dilation, 1)
+        self.groups = positive("Conv2d", "groups", groups)
+        if in_channels % groups or out_channels % groups:
+            raise ArgumentError(f"Conv2d: {in_channels} and {out_channels} channels do not split into {groups} groups")
+        depth = in_channels // groups
+        fan_in = depth * self.kernel_size[0] * self.kernel_size[1]
+        self.weight = fan_in_uniform((out_channels, depth, *self.kernel_size), fan_in, generator)
+        self.bias = fan_in_uniform((out_channels,), fan_in, generator) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n c h w) -> (n o oh ow)."""
+        y = ops.conv2d(
+            x,
+            self.weight,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+        )
+        return y if self.bias is None else y + self.bias.reshape(-1, 1, 1)

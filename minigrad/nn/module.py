@@ -1,0 +1,222 @@
+"""Module: an object whose attributes are parameters, buffers and other modules.
+
+There is no registration. A module's parts are found by walking its attributes, in the order of their definition,
+through modules, lists, tuples and dicts: a `Parameter` trains, a plain `Tensor` is a buffer.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import numpy as np
+
+from minigrad import graph
+from minigrad.creation import asarray, tensor
+from minigrad.dtypes import as_dtype, is_floating
+from minigrad.errors import ArgumentError, DtypeError, MinigradError, OperandError, ShapeError
+from minigrad.kernels import DEVICES
+from minigrad.tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A tensor that trains: a leaf that requires grad, whose values an optimiser replaces.
+
+    >>> nn.Parameter(mg.zeros(2))
+    Parameter([0., 0.])
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, data: Any) -> Self:
+        """Make a parameter with a copy of the data."""
+        array = tensor(data)._array
+        if not is_floating(array.dtype):
+            raise DtypeError(f"Parameter: dtype {array.dtype} cannot train\nhint: convert it with astype first")
+        return cls._wrap(array, graph.Node())
+
+    def __init__(self, data: Any) -> None:
+        """Do nothing: `__new__` has done it."""
+
+    def assign(self, values: Any) -> None:
+        """Take other values, of the same shape; they are converted to the parameter's dtype and device."""
+        _replace(self, values)
+
+    def __repr__(self) -> str:
+        text = super().__repr__().removeprefix("tensor").replace(", requires_grad=True", "")
+        return "Parameter" + text.replace("\n ", "\n    ")
+
+
+def _replace(target: Tensor, values: Any) -> None:
+    new = values.detach() if isinstance(values, Tensor) else tensor(values)
+    if new.shape != target.shape:
+        raise ShapeError(f"values of shape {new.shape} for a tensor of shape {target.shape}")
+    target._array = new.astype(target.dtype).to(target.device)._array if new.dtype != target.dtype else new._array
+
+
+class _Calls(threading.local):
+    depth = 0
+
+
+_calls = _Calls()
+
+
+class Module:
+    """The base of layers and models. A subclass writes `forward`; nothing else is asked of it.
+
+    Examples
+    --------
+    >>> class Affine(nn.Module):
+    ...     def __init__(self):
+    ...         self.scale = nn.Parameter(mg.ones(2))
+    ...         self.shift = nn.Parameter(mg.zeros(2))
+    ...     def forward(self, x):
+    ...         return self.scale * x + self.shift
+    >>> Affine()(mg.tensor([1.0, 2.0])).tolist()
+    [1.0, 2.0]
+    >>> [name for name, _ in Affine().named_parameters()]
+    ['scale', 'shift']
+    """
+
+    training = True
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the module's result; written by subclasses."""
+        raise OperandError(f"{type(self).__name__} has no forward\nhint: a module computes in its method forward")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run `forward`; an error is noted with the path of the module in which it happened."""
+        _calls.depth += 1
+        try:
+            return self.forward(*args, **kwargs)
+        except MinigradError as error:
+            culprit = vars(error).setdefault("module", self)
+            if _calls.depth == 1:
+                path = next((name for name, module in self.named_modules() if module is culprit), "")
+                error.add_note(f"in {path or 'the model'}: {culprit.describe()}")
+            raise
+        finally:
+            _calls.depth -= 1
+
+    # ---- parts -------------------------------------------------------------------------------------------------------
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
+        """This module and all below it, each once, with its path ("" for this one)."""
+        return ((path, part) for path, part in _walk(self, prefix, set()) if isinstance(part, Module))
+
+    def modules(self) -> Iterator["Module"]:
+        """This module and all below it."""
+        return (module for _, module in self.named_modules())
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Every parameter, once, with its path."""
+        return ((path, part) for path, part in _walk(self, "", set()) if isinstance(part, Parameter))
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Every parameter, once."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """Every tensor that is kept but does not train, with its path."""
+        found = _walk(self, "", set())
+        return ((path, part) for path, part in found if isinstance(part, Tensor) and not isinstance(part, Parameter))
+
+    # ---- modes and places --------------------------------------------------------------------------------------------
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch dropout, batch-norm and the like to training (or not)."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Switch dropout, batch-norm and the like to inference."""
+        return self.train(False)
+
+    def to(self, target: Any, /) -> Self:
+        """Move parameters and buffers to a device, or their floats to a dtype; gradients are dropped."""
+        device = isinstance(target, str) and target in DEVICES
+        if not device and not is_floating(as_dtype(target)):
+            raise DtypeError(f"a model computes with floats, not with {as_dtype(target)}")
+        for _, part in _walk(self, "", set()):
+            if isinstance(part, Tensor) and (device or is_floating(part.dtype)):
+                part._array = part.detach().to(target)._array
+                if part.requires_grad:
+                    part.grad = None
+        return self
+
+    # ---- state -------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All parameters and buffers by path, as tensors outside the graph."""
+        return {path: part.detach() for path, part in _walk(self, "", None) if isinstance(part, Tensor)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor | np.ndarray]) -> None:
+        """Take the values of a `state_dict`; nothing is changed unless all of it fits.
+
+        Raises
+        ------
+        ArgumentError
+            Naming every missing, unexpected and mis-shaped entry at once.
+        """
+        own = {path: part for path, part in _walk(self, "", None) if isinstance(part, Tensor)}
+        found = {path: value if isinstance(value, Tensor) else asarray(value) for path, value in state.items()}
+        problems = [f"missing: {path} {part.shape}" for path, part in own.items() if path not in found]
+        problems += [f"unexpected: {path} {value.shape}" for path, value in found.items() if path not in own]
+        problems += [
+            f"mis-shaped: {path} has {found[path].shape}, the model {part.shape}"
+            for path, part in own.items()
+            if path in found and found[path].shape != part.shape
+        ]
+        if problems:
+            raise ArgumentError("load_state_dict: the state does not fit the model\n  " + "\n  ".join(problems))
+        for path, part in own.items():
+            _replace(part, found[path])
+
+    # ---- how it reads ------------------------------------------------------------------------------------------------
+
+    def describe(self) -> str:
+        """One line: the class and its settings."""
+        settings = [
+            f"{name}={value!r}"
+            for name, value in vars(self).items()
+            if isinstance(value, (bool, int, float, str, tuple)) and name != "training" and not _holds_parts(value)
+        ]
+        return f"{type(self).__name__}({', '.join(settings)})"
+
+    def __repr__(self) -> str:
+        rows = [
+            ("  " * path.count(".") + ("  " if path else "") + path.rpartition(".")[2], module)
+            for path, module in self.named_modules()
+        ]
+        lines = []
+        for label, module in rows:
+            own = sum(p.size for p in module.parameters())
+            lines.append((f"{label}: {module.describe()}" if label else module.describe(), own))
+        width = max(len(text) for text, _ in lines)
+        total = sum(p.size for p in self.parameters())
+        table = [f"{text:<{width}}  {own:>10,}".rstrip() if own else text for text, own in lines[1:]]
+        return "\n".join([f"{lines[0][0]:<{width}}  {total:>10,} parameters", *table])
+
+
+def _walk(value: Any, path: str, seen: set[int] | None) -> Iterator[tuple[str, Any]]:
+    """All modules and tensors below a value, depth first; each once, unless `seen` is None."""
+    if isinstance(value, (Module, Tensor)):
+        if seen is not None:
+            if id(value) in seen:
+                return
+            seen.add(id(value))
+        yield path, value
+    if isinstance(value, Module):
+        parts: Any = vars(value).items()
+    elif isinstance(value, Mapping):
+        parts = value.items()
+    elif isinstance(value, (list, tuple)):
+        parts = enumerate(value)
+    else:
+        return
+    for name, part in parts:
+        yield from _walk(part, f"{path}.{name}" if path else str(name), seen)
+
+
+def _holds_parts(value: Any) -> bool:
+    return next((True for _ in _walk(value, "", None)), False)

@@ -1,0 +1,97 @@
+"""Normalisation."""
+
+from minigrad import ops
+from minigrad.creation import ones, zeros
+from minigrad.dtypes import int64
+from minigrad.errors import ShapeError, message
+from minigrad.nn.linear import positive
+from minigrad.nn.module import Module, Parameter
+from minigrad.tensor import Tensor, no_grad
+
+
+class _BatchNorm(Module):
+    letters: str
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True) -> None:
+        self.num_features = positive(type(self).__name__, "num_features", num_features)
+        self.eps = eps
+        self.momentum = momentum
+        self.weight = Parameter(ones(num_features)) if affine else None
+        self.bias = Parameter(zeros(num_features)) if affine else None
+        self.running_mean = zeros(num_features)
+        self.running_var = ones(num_features)
+        self.num_batches_tracked = zeros((), dtype=int64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise each channel, the second axis."""
+        self._check(x)
+        per_channel = (1, -1) + (1,) * (x.ndim - 2)
+        if self.training:
+            mean, var = self._batch_statistics(x)
+        else:
+            mean, var = self.running_mean.reshape(per_channel), self.running_var.reshape(per_channel)
+        scale = 1 / ops.sqrt(var + self.eps)
+        if self.weight is None or self.bias is None:
+            return (x - mean) * scale
+        return (x - mean) * (scale * self.weight.reshape(per_channel)) + self.bias.reshape(per_channel)
+
+    def _batch_statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance of the batch, remembered in the running ones (there the variance is the unbiased one)."""
+        axes = (0, *range(2, x.ndim))
+        count = x.size // x.shape[1]
+        mean = ops.mean(x, axis=axes, keepdims=True)
+        var = ops.mean(ops.square(x - mean), axis=axes, keepdims=True)
+        with no_grad():
+            unbiased = var.detach() * (count / (count - 1))
+            self.running_mean = self._blend(self.running_mean, mean.detach())
+            self.running_var = self._blend(self.running_var, unbiased)
+            self.num_batches_tracked = self.num_batches_tracked + 1
+        return mean, var
+
+    def _blend(self, old: Tensor, new: Tensor) -> Tensor:
+        return (1 - self.momentum) * old + self.momentum * new.reshape(-1).astype(old.dtype)
+
+    def _check(self, x: Tensor) -> None:
+        name, ndim = type(self).__name__, len(self.letters.split())
+        rows = [("x", self.letters if x.ndim == ndim else "", x)]
+        if x.ndim != ndim:
+            raise ShapeError(message(f"{name}: x has {x.ndim} axes, not the {ndim} of ({self.letters})", rows))
+        if x.shape[1] != self.num_features:
+            raise ShapeError(
+                message(f"{name}: channels differ, c={x.shape[1]} in x but {self.num_features} here", rows)
+            )
+        if self.training and x.size // max(x.shape[1], 1) < 2:
+            raise ShapeError(message(f"{name}: one value a channel has no variance", rows, "train on larger batches"))
+
+
+class BatchNorm1d(_BatchNorm):
+    """Normalise each feature of (n c) by the statistics of the batch (Ioffe and Szegedy, 2015).
+
+    Parameters
+    ----------
+    num_features
+        The size c of the channel axis.
+    eps
+        Added to the variance.
+    momentum
+        The share of a new batch in the running statistics, which take the batch's place in `eval` mode.
+    affine
+        Whether to scale and shift by a learned weight and bias (c).
+
+    Examples
+    --------
+    >>> nn.BatchNorm1d(2)(mg.tensor([[1.0, 0.0], [3.0, 8.0]])).tolist()[1][1] > 0.99
+    True
+    """
+
+    letters = "n c"
+
+
+class BatchNorm2d(_BatchNorm):
+    """Normalise each channel of (n c h w) by the statistics of the batch; see `BatchNorm1d`.
+
+    >>> nn.BatchNorm2d(3)(mg.zeros((2, 3, 4, 4))).shape
+    (2, 3, 4, 4)
+    """
+
+    letters = "n c h w"

@@ -1,0 +1,60 @@
+"""Stochastic gradient descent."""
+
+from collections.abc import Iterable
+
+from minigrad.errors import ArgumentError
+from minigrad.nn.module import Parameter
+from minigrad.optim.optimizer import Optimizer
+from minigrad.tensor import Tensor
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum: delta <- momentum * delta + g; x <- x - lr * delta.
+
+    Parameters
+    ----------
+    parameters
+        What to optimise.
+    lr
+        The learning rate.
+    momentum
+        The share of the last step in the next; 0.9 in the course's slides.
+    nesterov
+        Step along g + momentum * delta instead (Nesterov's accelerated gradient, as Sutskever et al. 2013 write it).
+    weight_decay
+        Added to the gradient, times the parameter.
+
+    Examples
+    --------
+    >>> x = nn.Parameter(mg.tensor([1.0]))
+    >>> optimizer = optim.SGD([x], lr=0.1, momentum=0.9)
+    >>> (x * x).sum().backward(); optimizer.step()
+    >>> x.tolist()
+    [0.800000011920929]
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        lr: float,
+        *,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
+        self.momentum = self.checked("momentum", momentum)
+        self.weight_decay = self.checked("weight_decay", weight_decay)
+        self.nesterov = nesterov
+        if nesterov and not momentum:
+            raise ArgumentError("SGD: nesterov needs a momentum")
+        self.slots = ("delta",) if momentum else ()
+        super().__init__(parameters, lr)
+
+    def update(self, x: Tensor, g: Tensor, state: dict[str, Tensor]) -> Tensor:
+        """The rule of the class's first line."""
+        if self.weight_decay:
+            g = g + self.weight_decay * x
+        if self.momentum:
+            state["delta"] = self.momentum * state["delta"] + g
+            g = g + self.momentum * state["delta"] if self.nesterov else state["delta"]
+        return x - self.lr * g

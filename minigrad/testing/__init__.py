@@ -1,0 +1,1 @@
+"""Proof of derivatives, for this library and for its users."""
