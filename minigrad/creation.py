@@ -55,14 +55,11 @@ def asarray(data: Any, *, dtype: Any = None, device: str = "cpu", copy: bool | N
     >>> mg.asarray(np.ones(2))
     tensor([1., 1.], dtype=float64)
     """
-    if isinstance(data, Tensor):
-        source = data.detach().numpy()
-    else:
-        source = data if isinstance(data, np.ndarray) else None
+    source = data.detach().numpy() if isinstance(data, Tensor) else data
     array = _array(data, dtype)
     if copy:
         array = array.copy()
-    elif copy is False and not (source is not None and np.shares_memory(array, source)):
+    elif copy is False and not (isinstance(source, np.ndarray) and np.shares_memory(array, source)):
         raise ArgumentError("asarray: copy=False, but this data cannot be shared\nhint: leave copy out, or use tensor")
     return _made(array, device, False)
 

@@ -34,6 +34,21 @@ class Variable:
     _array: Any
     _node: "Node | None"
 
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of the elements."""
+        return self._array.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The size of each axis."""
+        return self._array.shape
+
+    @property
+    def device(self) -> str:
+        """The name of the device that holds the array."""
+        return kernels.device_of(self._array.__class__)
+
     @classmethod
     def _wrap(cls, array: Any, node: "Node | None" = None) -> Self:
         variable = object.__new__(cls)  # a subclass may want arguments in its own __new__
@@ -102,7 +117,7 @@ class Node:
         self.inputs = inputs
         self.out = out
         self.options = options or {}
-        self.grad: Variable | None = None
+        self.grad: Any = None
         self.order = next(_creation)  # a node is younger than its parents: sorting by order is topological
 
     def restore(self, like: Variable, differentiable: bool) -> tuple[list[Any], Any]:
@@ -152,7 +167,7 @@ def recording(flag: bool) -> Iterator[None]:
 def apply(op: Op, inputs: Sequence[Variable], options: dict[str, Any]) -> Any:
     """Run an op's kernel on checked inputs, and record it if a derivative may be asked for."""
     arrays = [variable._array for variable in inputs]
-    kind = type(arrays[0])
+    kind = arrays[0].__class__
     for array in arrays:
         if type(array) is not kind:
             rows = [(f"input {i}", "", variable) for i, variable in enumerate(inputs)]

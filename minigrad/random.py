@@ -40,7 +40,7 @@ class Generator:
         self.key = tuple(integer("Generator", "key", part) for part in key)
         if min(self.key, default=0) < 0:
             raise ArgumentError(f"Generator: a negative number in the key {self.key}")
-        self._philox_key = np.random.SeedSequence(self.key or 0).generate_state(2, np.uint64)
+        self._philox_key = _hashed(self.key)
         self.counter = 0
 
     def words(self, count: int) -> np.ndarray:
@@ -82,6 +82,13 @@ class Generator:
     def permutation(self, n: int) -> Tensor:
         """The integers 0 .. n-1 in random order: the order of n random words."""
         return asarray(np.argsort(self.words(integer("permutation", "n", n)), kind="stable"))
+
+
+def _hashed(key: tuple[int, ...]) -> np.ndarray:
+    """128 bits for the key of Philox; the lengths go in too, so that no two keys share their words."""
+    parts = [part.to_bytes(-(-part.bit_length() // 32) * 4 or 4, "little") for part in key]
+    words = [word for part in parts for word in (len(part), *np.frombuffer(part, "<u4").tolist())]
+    return np.random.SeedSequence([len(key), *words]).generate_state(2, np.uint64)
 
 
 def _checked(function: str, shape: Shape, dtype: Any) -> tuple[tuple[int, ...], np.dtype]:

@@ -36,11 +36,6 @@ class Tensor(graph.Variable):
     # ---- what it is --------------------------------------------------------------------------------------------------
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """The size of each axis."""
-        return self._array.shape
-
-    @property
     def ndim(self) -> int:
         """The number of axes."""
         return self._array.ndim
@@ -49,16 +44,6 @@ class Tensor(graph.Variable):
     def size(self) -> int:
         """The number of elements."""
         return math.prod(self._array.shape)
-
-    @property
-    def dtype(self) -> np.dtype:
-        """The type of the elements."""
-        return self._array.dtype
-
-    @property
-    def device(self) -> str:
-        """The name of the device that holds the array."""
-        return kernels.device_of(type(self._array))
 
     def numpy(self) -> np.ndarray:
         """The values as a read-only ndarray that shares memory with a tensor on the CPU.
@@ -129,7 +114,7 @@ class Tensor(graph.Variable):
     @property
     def grad(self) -> "Tensor | None":
         """What backward has gathered for this leaf; None before the first backward."""
-        return None if self._node is None else self._node.grad  # type: ignore[return-value]
+        return None if self._node is None else self._node.grad
 
     @grad.setter
     def grad(self, value: "Tensor | None") -> None:
@@ -182,7 +167,7 @@ class Tensor(graph.Variable):
         found = graph.pull({self._node: seed}, create_graph=create_graph, free=not keep)
         for leaf, g in found.items():
             with graph.recording(create_graph):
-                leaf.grad = g if leaf.grad is None else leaf.grad + g  # type: ignore[operator]
+                leaf.grad = g if leaf.grad is None else leaf.grad + g
 
     # ---- how it reads ------------------------------------------------------------------------------------------------
 

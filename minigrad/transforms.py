@@ -23,6 +23,10 @@ def _fresh(function: str, x: Any) -> Tensor:
     return ops.alias.run(x) if x.requires_grad else Tensor._wrap(x._array, graph.Node())
 
 
+def _nodes(inputs: Sequence[Tensor]) -> list[graph.Node]:
+    return [x._node for x in inputs if x._node is not None]
+
+
 def _watched_elsewhere(root: graph.Node, own: Sequence[graph.Node]) -> bool:
     """Whether the graph of a result reaches anything but the fresh nodes of this transform."""
     return any(node.op is None and node not in own for node in graph.ancestors([root]))
@@ -58,7 +62,7 @@ def vjp(f: Callable[..., Tensor], *primals: Tensor) -> tuple[Tensor, Callable[[T
     with graph.recording(True):
         inputs = [_fresh("vjp", x) for x in primals]
         output = _result("vjp", f(*inputs))
-    targets = [x._node for x in inputs]
+    targets = _nodes(inputs)
 
     def pullback(cotangent: Tensor | None = None) -> tuple[Tensor, ...]:
         g = cotangent_of("vjp", output, cotangent)
@@ -127,10 +131,10 @@ def jvp(f: Callable[..., Tensor], primals: Sequence[Tensor], tangents: Sequence[
     with graph.recording(True):
         inputs = [_fresh("jvp", x) for x in primals]
         output = _result("jvp", f(*inputs))
-    moving = {x._node: cotangent_of("jvp", x, t) for x, t in zip(inputs, tangents, strict=True)}
+    own = _nodes(inputs)
+    moving = {node: cotangent_of("jvp", x, t) for node, x, t in zip(own, inputs, tangents, strict=True)}
     if output._node is None:
         return output, ops.checks.zeros_like(output, output)
-    own = [x._node for x in inputs]
     watched = _watched_elsewhere(output._node, own)
     record = graph.is_recording() and (watched or any(t.requires_grad for t in tangents))
     found = graph.push([output._node], moving, create_graph=record)

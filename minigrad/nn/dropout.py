@@ -8,7 +8,7 @@ from minigrad.tensor import Tensor
 
 
 class Dropout(Module):
-    """In training, set each element to zero with probability p and divide the others by 1 - p (Srivastava et al., 2014).
+    """In training, set each element to zero with probability p and divide the rest by 1 - p (Srivastava et al., 2014).
 
     Parameters
     ----------

@@ -11,14 +11,14 @@ import numpy as np
 from minigrad import kernels
 from minigrad.dtypes import boolean, float32, is_floating, promote, weak
 from minigrad.errors import ArgumentError, DtypeError, OperandError, ShapeError, message
-from minigrad.graph import Spec, Variable
+from minigrad.graph import Variable
 
 SCALARS = (bool, int, float)
 
 
-def full(shape: tuple[int, ...], value: float, dtype: np.dtype, like: Any) -> Any:
+def full(shape: tuple[int, ...], value: Any, dtype: np.dtype, like: Any) -> Any:
     """A constant of the class and device of `like`."""
-    backend = kernels.backend(kernels.device_of(type(like._array)))
+    backend = kernels.backend(like.device)
     return like._result_class._wrap(backend.full(shape=shape, value=value, dtype=dtype))
 
 
@@ -27,7 +27,7 @@ def constant(scalar: bool | int | float, like: Any) -> Any:
     return full((), scalar, weak(scalar, boolean), like)
 
 
-def zeros_like(spec: Spec, like: Any) -> Any:
+def zeros_like(spec: Any, like: Any) -> Any:
     """Zeros of the shape and dtype of `spec`, of the class and device of `like`."""
     return full(spec.shape, 0, spec.dtype, like)
 
@@ -52,7 +52,7 @@ def operands(op: str, names: Sequence[str], values: Sequence[Any], dtypes: str =
     if like is None:
         kinds = ", ".join(type(value).__name__ for value in values)
         raise OperandError(f"{op}: no tensor among the inputs ({kinds})\nhint: make one with minigrad.tensor(...)")
-    strong = [value.dtype for value in values if isinstance(value, (Variable, np.ndarray))]
+    strong: list[np.dtype] = [value.dtype for value in values if isinstance(value, (Variable, np.ndarray))]
     dtype = promote(*strong) if len(set(strong)) > 1 else strong[0]
     for value in values:
         if isinstance(value, SCALARS):
@@ -91,8 +91,10 @@ def variable(op: str, name: str, value: Any) -> Any:
     )
 
 
-def broadcasting(function: Callable[..., Any], dtypes: str) -> Callable[..., Any]:
-    """The check of an elementwise op: inputs of one dtype whose shapes broadcast."""
+def broadcasting(
+    function: Callable[..., Any], dtypes: str, check: Callable[..., None] | None = None
+) -> Callable[..., Any]:
+    """The check of an elementwise op: inputs of one dtype whose shapes broadcast, and what `check` adds."""
     op, names = function.__name__, tuple(inspect.signature(function).parameters)
 
     @functools.wraps(function)
@@ -103,6 +105,8 @@ def broadcasting(function: Callable[..., Any], dtypes: str) -> Callable[..., Any
             return values, {}
         inputs = operands(op, names, values, dtypes)
         broadcast_shapes(op, names, inputs)
+        if check:
+            check(*inputs)
         return inputs, {}
 
     return bind

@@ -53,11 +53,11 @@ def _output_shape(op: str, x: Any, weight: Any, rows: list[Any], options: dict[s
     require(min(window) > 0, ShapeError, f"{op}: the window has no elements", rows)
     sizes = []
     for axis, letter in enumerate("hw"):
-        settings = tuple(options[name][axis] for name in ("stride", "padding", "dilation"))
-        size, k = image[axis] + 2 * settings[1], settings[2] * (window[axis] - 1) + 1
-        headline = f"{op}: the window does not fit, it covers {k} of {letter}={size}, padding included"
-        require(k <= size, ShapeError, headline, rows, "enlarge the image or the padding")
-        sizes.append(output_size(image[axis], window[axis], *settings, False))
+        stride, padding, dilation = (options[name][axis] for name in ("stride", "padding", "dilation"))
+        covered, size = dilation * (window[axis] - 1) + 1, image[axis] + 2 * padding
+        headline = f"{op}: the window does not fit, it covers {covered} of {letter}={size}, padding included"
+        require(covered <= size, ShapeError, headline, rows, "enlarge the image or the padding")
+        sizes.append(output_size(image[axis], window[axis], stride, padding, dilation))
     return (n, o, *sizes)
 
 
@@ -125,8 +125,8 @@ def _conv2d_sample(draw: Draw) -> Call:
 def conv2d(x: Any, weight: Any, /, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Any:
     """Two-dimensional cross-correlation, the "convolution" of neural networks.
 
-    `out[n, o, i, j]` is the sum over c, u, v of `x[n, c, i*stride + u*dilation - padding, j*... ] * weight[o, c, u, v]`,
-    with zeros outside the image.
+    `out[n, o, i, j]` is the sum over c, u, v of `weight[o, c, u, v] * x[n, c, i*stride + u*dilation - padding, ...]`,
+    and likewise along the width, with zeros outside the image.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.dtypes import as_dtype, boolean
+from minigrad.dtypes import as_dtype, boolean, is_floating
 from minigrad.errors import ArgumentError, DtypeError, ShapeError
 from minigrad.graph import Variable
 from minigrad.ops.checks import broadcast_shapes, constant, operands, require, sum_to, variable, zeros_like
@@ -90,8 +90,16 @@ def remainder(x: Any, y: Any, /) -> Any:
     """
 
 
+def _no_fractions(x: Any, y: Any) -> None:
+    fraction = not is_floating(y.dtype) and bool((y < 0).any())
+    hint = "convert x with astype first"
+    rows = [("x", "", x), ("y", "", y)]
+    require(not fraction, ArgumentError, "pow: an integer to a negative power is no integer", rows, hint)
+
+
 @elementwise(
     *(lambda x, y: where(y == 0, 0.0, y * x ** (y - 1)), lambda x, out: out * log(where(x == 0, 1.0, x))),
+    check=_no_fractions,
     sample=binary(-2.0, 3.0, first=(0.5, 2.0)),
     oracle=pointwise(math.pow),
     bad=(Bad(lambda t: pow(t(2, dtype="int32"), -1), ArgumentError, "pow: an integer to a negative power"),),
@@ -356,7 +364,7 @@ def where(condition: Any, x: Any, y: Any, /) -> Any:
     hint = "compare first, e.g. condition != 0"
     kind = condition.dtype
     require(
-        kind == bool,
+        kind == boolean,
         DtypeError,
         f"where: the condition is {kind}, not bool",
         [("condition", "", condition)],

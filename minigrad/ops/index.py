@@ -82,7 +82,7 @@ def _scatter_sample(draw: Draw) -> Call:
 
 def _scatter_oracle(g: Any, key: Any, shape: Any) -> Any:
     places = np.arange(int(np.prod(shape))).reshape(shape)[key]
-    return np.bincount(np.ravel(places), np.ravel(g), minlength=int(np.prod(shape))).reshape(shape)
+    return np.bincount(np.ravel(places), np.ravel(g), minlength=int(np.prod(shape))).reshape(shape) * 1.0
 
 
 @linear(
@@ -204,7 +204,7 @@ def _index(op: str, part: Any) -> Any:
     if part is None or part is Ellipsis or isinstance(part, slice):
         return part
     if isinstance(part, Variable):
-        part = kernels.backend(kernels.device_of(type(part._array))).to_numpy(part._array)
+        part = kernels.backend(part.device).to_numpy(part._array)
     if isinstance(part, (list, np.ndarray)):
         array = np.array(part) if len(part) or isinstance(part, np.ndarray) else np.empty(0, np.int64)
         if array.dtype.kind not in "biu":

@@ -214,9 +214,11 @@ class Composite(Record):
         return self.bind(*args, **kwargs)
 
 
-def elementwise(*partials: Rule | float | None, dtypes: str = "numeric", **info: Any) -> Callable[[Rule], Elementwise]:
+def elementwise(
+    *partials: Rule | float | None, dtypes: str = "numeric", check: Rule | None = None, **info: Any
+) -> Callable[[Rule], Elementwise]:
     """Declare an elementwise op; the decorated function is its name, its inputs and its documentation."""
-    return lambda f: Elementwise(name=f.__name__, bind=broadcasting(f, dtypes), partials=partials, **info)
+    return lambda f: Elementwise(name=f.__name__, bind=broadcasting(f, dtypes, check), partials=partials, **info)
 
 
 def linear(*transposes: Rule, signature: str, variadic: bool = False, **info: Any) -> Callable[[Rule], Linear]:

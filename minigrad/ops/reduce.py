@@ -12,7 +12,7 @@ from minigrad.ops.checks import axes, one_axis, require, variable
 from minigrad.ops.elementwise import sqrt
 from minigrad.ops.index import take_along_axis
 from minigrad.ops.kinds import Bad, composite, discrete, linear
-from minigrad.ops.samples import along_axis, reduction
+from minigrad.ops.samples import Call, Draw, along_axis, axis_of, reduction
 
 Axis = int | tuple[int, ...] | None
 
@@ -94,17 +94,15 @@ def var(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool
     return sum(centred * centred, axis=axis, keepdims=keepdims) / builtins.max(count - correction, 0)
 
 
-def _std_sample(draw: Any) -> Any:
-    (x,), options = reduction(distinct=True, min_side=2)(draw)
-    return (x,), options | {"axis": options["axis"] if x.ndim else None, "correction": -1.0}
+def _std_sample(draw: Draw) -> Call:
+    shape = draw.shape(min_dims=1, min_side=2)
+    return (draw.distinct(shape),), {"axis": axis_of(draw, len(shape)), "keepdims": draw.boolean(), "correction": 1}
 
 
 @composite(
     method="std",
     sample=_std_sample,
-    oracle=lambda x, axis, keepdims, correction: (
-        np.std(x, axis=axis, keepdims=keepdims, ddof=correction) if x.ndim else np.zeros(())
-    ),
+    oracle=lambda x, axis, keepdims, correction: np.std(x, axis=axis, keepdims=keepdims, ddof=correction),
 )
 def std(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Any:
     """The standard deviation, sqrt(var).

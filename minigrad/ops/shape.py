@@ -25,7 +25,7 @@ def alias(x: Any, /) -> Any:
 def _reshape_sample(draw: Draw) -> Call:
     shape = draw.shape()
     total = size(shape)
-    options = [shape[::-1], (total,), (1, total)] + ([(-1,), (-1, *shape)] if total else [])
+    options = [shape[::-1], (total,), (1, total), *([(-1,), (-1, *shape)] if total else [])]
     return (draw.array(shape), draw.choice(options)), {}
 
 

@@ -109,7 +109,9 @@ def concat(*arrays: Array, axis: int) -> Array:
 @_kernel
 def pad(x: Array, *, pad_width: tuple[tuple[int, int], ...]) -> Array:
     """Surround with zeros."""
-    return np.pad(x, pad_width)
+    out = np.zeros([before + size + after for (before, after), size in zip(pad_width, x.shape, strict=True)], x.dtype)
+    out[tuple(slice(before, before + size) for (before, _), size in zip(pad_width, x.shape, strict=True))] = x
+    return out
 
 
 @_kernel

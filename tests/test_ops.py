@@ -1,0 +1,204 @@
+"""Every op, by its record: what it computes, how it treats memory and dtypes, its derivatives, its errors, its docs."""
+
+import doctest
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import minigrad as mg
+from minigrad.ops.kinds import REGISTRY, Composite, Discrete, Record
+from minigrad.testing import GradientError, check_grads
+from minigrad.testing.strategies import calls
+
+SMOOTH = [name for name, record in sorted(REGISTRY.items()) if not isinstance(record, Discrete)]
+FLAT = [name for name in SMOOTH if not any(getattr(REGISTRY[name], "partials", [1]))]
+PRIMITIVE = [name for name in SMOOTH if name not in FLAT and not isinstance(REGISTRY[name], Composite)]
+
+every = pytest.mark.parametrize("name", sorted(REGISTRY))
+drawn_often = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+drawn = settings(drawn_often, max_examples=12)
+
+
+def is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray)
+
+
+def convert(value: Any, change: Any) -> Any:
+    """Apply `change` to the arrays among the arguments, also inside lists (of arrays to join)."""
+    if isinstance(value, list) and all(map(is_array, value)):
+        return [change(one) for one in value]
+    return change(value) if is_array(value) else value
+
+
+def run(record: Record, args: Any, kwargs: Any, dtype: str = "float64", function: Any = None) -> mg.Tensor:
+    """Call an op with the arrays among its arguments as tensors that share their memory."""
+
+    def to_tensor(array: np.ndarray) -> mg.Tensor:
+        return mg.asarray(array.astype(dtype, copy=False) if array.dtype.kind == "f" else array)
+
+    return (function or record)(*(convert(arg, to_tensor) for arg in args), **kwargs)
+
+
+@every
+def test_is_complete(name: str) -> None:
+    record = REGISTRY[name]
+    assert record.sample is not None
+    assert record.oracle is not None
+    assert record.__doc__
+
+
+@every
+@given(data=st.data())
+@drawn_often
+def test_equals_oracle(name: str, data: st.DataObject) -> None:
+    record = REGISTRY[name]
+    drawn, args, kwargs = data.draw(calls(record))
+    expected = np.asarray(record.oracle(*args, **kwargs))
+    result = run(record, args, kwargs)
+    assert result.shape == expected.shape
+    assert (result.dtype.kind == "f") == (expected.dtype.kind == "f")
+    np.testing.assert_allclose(result.numpy(), expected, rtol=1e-12, atol=1e-12)
+
+    scattered = run(record, [convert(arg, drawn.layout) for arg in args], kwargs)
+    np.testing.assert_allclose(scattered.numpy(), expected, rtol=1e-12, atol=1e-12)
+
+
+@every
+@given(data=st.data())
+@drawn
+def test_float32_is_near_float64(name: str, data: st.DataObject) -> None:
+    record = REGISTRY[name]
+    _, args, kwargs = data.draw(calls(record))
+    args = [convert(arg, lambda a: a.astype("float32").astype(a.dtype)) for arg in args]
+    wide, narrow = run(record, args, kwargs), run(record, args, kwargs, "float32")
+    if record.name != "astype":
+        assert narrow.dtype == (mg.float32 if wide.dtype == mg.float64 else wide.dtype)
+    if record.name not in (
+        "floor_divide",
+        "remainder",
+        "floor",
+        "ceil",
+    ):  # discontinuous: a rounding may cross the edge
+        np.testing.assert_allclose(narrow.numpy(), wide.numpy(), rtol=2e-5, atol=2e-5)
+
+
+@every
+@given(data=st.data())
+@drawn
+def test_leaves_inputs_alone_and_repeats(name: str, data: st.DataObject) -> None:
+    record = REGISTRY[name]
+    _, args, kwargs = data.draw(calls(record))
+    arrays = [array for arg in args for array in (arg if isinstance(arg, list) else [arg]) if is_array(array)]
+    before = [array.copy() for array in arrays]
+    first, second = run(record, args, kwargs), run(record, args, kwargs)
+    assert first.numpy().tobytes() == second.numpy().tobytes()
+    for array, copy in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+        assert record.view or array.size == 0 or not np.shares_memory(first.numpy(), array)
+
+
+@every
+@given(data=st.data())
+@drawn
+def test_method_equals_function(name: str, data: st.DataObject) -> None:
+    record = REGISTRY[name]
+    _, args, kwargs = data.draw(calls(record))
+    if record.method:
+        by_method = run(record, args, kwargs, function=getattr(mg.Tensor, record.method))
+        np.testing.assert_array_equal(by_method.numpy(), run(record, args, kwargs).numpy())
+
+
+def differentiable(record: Record, args: Any, kwargs: Any) -> tuple[Any, list[mg.Tensor]]:
+    """The op as a function of its float inputs alone, and these inputs."""
+    places: list[tuple[int, int | None]] = []
+    for i, arg in enumerate(args):
+        if is_array(arg) and arg.dtype.kind == "f":
+            places.append((i, None))
+        elif isinstance(arg, list) and all(map(is_array, arg)):
+            places += [(i, j) for j in range(len(arg))]
+
+    def function(*inputs: mg.Tensor) -> mg.Tensor:
+        full = [convert(arg, mg.asarray) for arg in args]
+        for (i, j), value in zip(places, inputs, strict=True):
+            if j is None:
+                full[i] = value
+            else:
+                full[i][j] = value
+        return record(*full, **kwargs)
+
+    return function, [mg.asarray(args[i] if j is None else args[i][j]) for i, j in places]
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+@given(data=st.data())
+@drawn
+def test_derivatives(name: str, data: st.DataObject) -> None:
+    record = REGISTRY[name]
+    _, args, kwargs = data.draw(calls(record))
+    if record.name == "astype":
+        args = (args[0], "float64")  # the conversion that has a derivative and leaves the precision to measure it
+    function, inputs = differentiable(record, args, kwargs)
+    check_grads(function, *inputs, seed=data.draw(st.integers(0, 99)))
+
+
+def an_example(record: Record) -> tuple[Any, list[mg.Tensor]]:
+    """One call with some elements in every input and in the result."""
+    found: list[Any] = []
+
+    @given(data=st.data())
+    @settings(drawn_often, max_examples=200, database=None)
+    def search(data: st.DataObject) -> None:
+        _, args, kwargs = data.draw(calls(record))
+        if record.name == "astype":
+            args = (args[0], "float64")
+        function, inputs = differentiable(record, args, kwargs)
+        if not found and all(x.size for x in inputs) and function(*inputs).size:
+            found.append((function, inputs))
+
+    search()
+    return found[0]
+
+
+@pytest.mark.parametrize("name", PRIMITIVE)
+@pytest.mark.parametrize("direction", ["pull", "push"])
+def test_a_planted_error_is_caught(name: str, direction: str) -> None:
+    record = REGISTRY[name]
+    function, inputs = an_example(record)
+    check_grads(function, *inputs, order=1)
+    right = getattr(record, direction)
+
+    def wrong(*args: Any) -> Any:
+        result = right(*args)
+        return None if result is None else result * 1.001
+
+    object.__setattr__(record, direction, wrong)
+    try:
+        with pytest.raises(GradientError):
+            check_grads(function, *inputs, order=1)
+    finally:
+        object.__delattr__(record, direction)
+
+
+BAD = [
+    pytest.param(bad, id=f"{name}-{i}") for name, record in sorted(REGISTRY.items()) for i, bad in enumerate(record.bad)
+]
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_bad_calls_say_why(bad: Any) -> None:
+    with pytest.raises(bad.error) as caught:
+        bad.call(lambda *shape, dtype="float32": mg.zeros(shape, dtype=dtype))
+    assert isinstance(caught.value, mg.MinigradError)
+    assert bad.message in str(caught.value)
+
+
+@every
+def test_example_in_docs_runs(name: str) -> None:
+    record = REGISTRY[name]
+    examples = doctest.DocTestParser().get_doctest(record.__doc__, {"mg": mg}, record.name, None, 0)
+    assert examples.examples, f"{record.name} has no example"
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert runner.run(examples).failed == 0
