@@ -52,7 +52,7 @@ __version__ = "0.1.0"
 
 pi, e, inf, nan, newaxis = math.pi, math.e, math.inf, math.nan, None
 
-_ROOMS = ("compat", "data", "io", "nn", "optim", "random", "testing")
+_ROOMS = ("data", "io", "nn", "optim", "random", "testing")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
 """Tensor: an array with a dtype, a device, operators, and a gradient."""
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from types import ModuleType
@@ -217,9 +218,7 @@ class Tensor(graph.Variable):
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __array_namespace__(self, *, api_version: str | None = None) -> ModuleType:
-        import minigrad
-
-        return minigrad
+        return sys.modules["minigrad"]
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         if not self.is_leaf:
@@ -243,6 +242,26 @@ class Tensor(graph.Variable):
             changed = changed.astype(self.dtype)
         self._array = changed._array
         self._node = keep if keep is not None else changed._node
+
+    def assign(self, values: Any) -> None:
+        """Take other values of the same shape, converted to this tensor's dtype and device; outside any graph.
+
+        The tensor gets a new array: whatever was computed from the old one keeps it.
+
+        Raises
+        ------
+        GraphError
+            If an op made this tensor.
+        ShapeError
+            If the shapes differ.
+        """
+        if not self.is_leaf:
+            raise GraphError("assign: an op made this tensor\nhint: detach() it")
+        if not isinstance(values, Tensor):
+            values = Tensor._wrap(kernels.backend(self.device).from_numpy(np.array(values)))
+        if values.shape != self.shape:
+            raise ShapeError(f"assign: values of shape {shape_text(values.shape)} for {shape_text(self.shape)}")
+        self._array = values.detach().astype(self.dtype).to(self.device)._array
 
     # ---- operators ---------------------------------------------------------------------------------------------------
 

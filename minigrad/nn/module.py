@@ -13,7 +13,7 @@ import numpy as np
 from minigrad import graph
 from minigrad.creation import asarray, tensor
 from minigrad.dtypes import as_dtype, is_floating
-from minigrad.errors import ArgumentError, DtypeError, MinigradError, OperandError, ShapeError
+from minigrad.errors import ArgumentError, DtypeError, MinigradError, OperandError
 from minigrad.kernels import DEVICES
 from minigrad.tensor import Tensor
 
@@ -37,20 +37,9 @@ class Parameter(Tensor):
     def __init__(self, data: Any) -> None:
         """Do nothing: `__new__` has done it."""
 
-    def assign(self, values: Any) -> None:
-        """Take other values, of the same shape; they are converted to the parameter's dtype and device."""
-        _replace(self, values)
-
     def __repr__(self) -> str:
         text = super().__repr__().removeprefix("tensor").replace(", requires_grad=True", "")
         return "Parameter" + text.replace("\n ", "\n    ")
-
-
-def _replace(target: Tensor, values: Any) -> None:
-    new = values.detach() if isinstance(values, Tensor) else tensor(values)
-    if new.shape != target.shape:
-        raise ShapeError(f"values of shape {new.shape} for a tensor of shape {target.shape}")
-    target._array = new.astype(target.dtype).to(target.device)._array if new.dtype != target.dtype else new._array
 
 
 class _Calls(threading.local):
@@ -170,7 +159,7 @@ class Module:
         if problems:
             raise ArgumentError("load_state_dict: the state does not fit the model\n  " + "\n  ".join(problems))
         for path, part in own.items():
-            _replace(part, found[path])
+            part.assign(found[path])
 
     # ---- how it reads ------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from minigrad import ops
-from minigrad.nn.module import Parameter
 from minigrad.optim.optimizer import Optimizer
 from minigrad.tensor import Tensor
 
@@ -37,7 +36,7 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Parameter],
+        parameters: Iterable[Tensor],
         lr: float = 1e-3,
         *,
         betas: tuple[float, float] = (0.9, 0.999),

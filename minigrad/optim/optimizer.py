@@ -7,7 +7,6 @@ import numpy as np
 
 from minigrad.creation import asarray
 from minigrad.errors import ArgumentError, OperandError
-from minigrad.nn.module import Parameter
 from minigrad.ops.checks import zeros_like
 from minigrad.tensor import Tensor, no_grad
 
@@ -27,7 +26,7 @@ class Optimizer:
 
     slots: tuple[str, ...] = ()
 
-    def __init__(self, parameters: Iterable[Parameter], lr: float) -> None:
+    def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
         self.parameters = list(dict.fromkeys(parameters))
         if not self.parameters:
             raise ArgumentError(f"{type(self).__name__}: no parameters to optimise")

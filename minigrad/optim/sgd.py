@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from minigrad.errors import ArgumentError
-from minigrad.nn.module import Parameter
 from minigrad.optim.optimizer import Optimizer
 from minigrad.tensor import Tensor
 
@@ -35,7 +34,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Parameter],
+        parameters: Iterable[Tensor],
         lr: float,
         *,
         momentum: float = 0.0,

@@ -1,0 +1,65 @@
+"""The documents keep their word: code runs, links lead somewhere, commands exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import minigrad as mg
+from minigrad.ops import elementwise, samples
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+def blocks(document: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.S)
+
+
+def test_the_taste_in_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = blocks("README.md")
+    assert len(code.splitlines()) <= 25
+    exec(compile(code, "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert re.fullmatch(r"epoch 0: loss \d\.\d\d\nepoch 1: loss \d\.\d\d\ntensor\(\[12\.\]\)\n", printed)
+
+
+def test_the_error_in_the_readme_is_the_real_one() -> None:
+    with pytest.raises(mg.MinigradError) as caught:
+        mg.conv2d(mg.zeros((8, 3, 32, 32)), mg.zeros((16, 4, 3, 3)))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(line in readme for line in str(caught.value).splitlines())
+
+
+def test_the_op_in_contributing_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np
+
+    from minigrad.kernels.cpu import generic
+    from minigrad.ops.kinds import REGISTRY
+    from minigrad.testing import check_grads
+
+    (code,) = blocks("CONTRIBUTING.md")
+    monkeypatch.setitem(generic.KERNELS, "atan", generic._kernel(np.arctan, "atan"))
+    names = {**vars(samples), **vars(elementwise)}
+    try:
+        exec(compile(code, "CONTRIBUTING.md", "exec"), names)
+        check_grads(names["atan"], mg.tensor([0.3, -2.0], dtype="float64"))
+    finally:
+        REGISTRY.pop("atan", None)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
+        assert target.startswith("https://") or (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_modules_and_targets_that_are_named_exist(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for module in re.findall(r"python -m ((?:demos|benchmarks)[.\w]*)", text):
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), f"{document.name}: {module}"
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^ +make (\w+)", text, re.M):
+        assert f"\n{target}:" in makefile, f"{document.name}: make {target}"
