@@ -1,4 +1,9 @@
-"""Names that every doctest may use."""
+"""What all tests share: the names that doctests may use, and threads that wait without burning the processor."""
+
+import os
+
+# Read when OpenMP starts. Parallel test processes share the cores: a thread that spins at a barrier stops the others.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import pytest

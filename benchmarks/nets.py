@@ -50,14 +50,14 @@ def ours_simplenet() -> Step:
     """The course's SimpleNet."""
     from demos.scenes.models import simplenet
 
-    return _ours(simplenet())
+    return _ours(simplenet(15))
 
 
 def ours_simplenet_final() -> Step:
     """The demo's deeper net."""
     from demos.scenes.models import simplenet_final
 
-    return _ours(simplenet_final())
+    return _ours(simplenet_final(15))
 
 
 def _torch_twin(model: Any) -> Any:
@@ -82,14 +82,14 @@ def torch_simplenet(channels_last: bool) -> Step:
     """PyTorch's turn."""
     from demos.scenes.models import simplenet
 
-    return _torch(_torch_twin(simplenet()), channels_last)
+    return _torch(_torch_twin(simplenet(15)), channels_last)
 
 
 def torch_simplenet_final(channels_last: bool) -> Step:
     """PyTorch's turn."""
     from demos.scenes.models import simplenet_final
 
-    return _torch(_torch_twin(simplenet_final()), channels_last)
+    return _torch(_torch_twin(simplenet_final(15)), channels_last)
 
 
 CASES: dict[str, tuple[Callable[[], Step], Callable[[bool], Step]]] = {

@@ -149,7 +149,7 @@ def an_example(record: Record) -> tuple[Any, list[mg.Tensor]]:
     found: list[Any] = []
 
     @given(data=st.data())
-    @settings(drawn_often, max_examples=200, database=None)
+    @settings(drawn_often, max_examples=60, database=None)
     def search(data: st.DataObject) -> None:
         _, args, kwargs = data.draw(calls(record))
         if record.name == "astype":

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from minigrad.dtypes import is_floating
 from minigrad.errors import ArgumentError, DtypeError, ShapeError
 from minigrad.kernels import reference
@@ -102,9 +104,9 @@ def max_pool2d_argmax(
 
 def _max_oracle(x: Any, **options: Any) -> Any:
     places = reference.max_pool2d_argmax(x, **options)
-    n, c = x.shape[:2]
-    flat = x.reshape(n * c, -1)
-    return flat[[[i] for i in range(n * c)], places.reshape(n * c, -1)].reshape(places.shape)
+    n, c, h, w = x.shape
+    rows = places.reshape(n, c, places.shape[2] * places.shape[3])
+    return np.take_along_axis(x.reshape(n, c, h * w), rows, axis=2).reshape(places.shape)
 
 
 @composite(signature=f"{X} -> {OUT}", sample=_max_sample, oracle=_max_oracle, bad=_BAD)

@@ -1,0 +1,146 @@
+"""Compile kernels with numba, once: machine code is kept on disk and in step with every kernel source.
+
+numba's own cache notices an edit of one file only, and a damaged file breaks it. Here each compiled signature is one
+file, in a folder named after all that the code depends on, and a file that is not whole counts as missing.
+"""
+
+import contextlib
+import functools
+import hashlib
+import os
+import pickle
+import sys
+import threading
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+from numba.core.caching import FunctionCache
+from numba.core.compiler import CompileResult
+from numba.core.serialize import dumps
+
+SOURCES = Path(__file__).parents[1]
+
+_one_at_a_time = threading.RLock()
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function of arrays and numbers, whose `prange` loops run on `numba.get_num_threads()` threads.
+
+    Several Python threads may call it: where numba has neither OpenMP nor TBB, whose threads can be shared, the
+    calls wait for each other.
+
+    >>> @kernel
+    ... def halve(x, y):
+    ...     for i in numba.prange(len(x)):
+    ...         y[i] = x[i] / 2
+    >>> import numpy
+    >>> x = numpy.array([1.0, 3.0])
+    >>> halve(x, x)
+    >>> x
+    array([0.5, 1.5])
+    """
+    compiled = _compile(function, parallel=True)
+
+    @functools.wraps(function)
+    def call(*args: Any) -> Any:
+        with contextlib.nullcontext() if _threads_can_be_shared() else _one_at_a_time:
+            return compiled(*args)
+
+    return call
+
+
+def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """Compile a function that only kernels call.
+
+    The `fastmath` option takes a set of LLVM flags: never `nnan` or `ninf`, with which a NaN can get lost.
+    """
+    if function is None:
+        return functools.partial(jit, **options)
+    return _compile(function, no_cpython_wrapper=True, **options)
+
+
+def _compile(function: Callable[..., Any], **options: Any) -> Any:
+    options |= {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True}
+    compiled: Any = numba.njit(**options)(function)
+    folder = cache_folder()
+    if folder is not None:
+        compiled._cache = KernelCache(function, folder)
+    return compiled
+
+
+def _threads_can_be_shared() -> bool:
+    try:
+        return numba.threading_layer() != "workqueue"
+    except ValueError:  # numba chooses its threads in the first parallel call
+        return False
+
+
+def cache_folder() -> Path | None:
+    """Return the folder of the compiled kernels, which need not exist; None where there is no place for one.
+
+    It is a folder of its own in `MINIGRAD_CACHE`, or else in the user's folder for caches.
+    """
+    try:
+        root = Path(os.environ.get("MINIGRAD_CACHE") or _user_cache() / "minigrad")
+        return root / digest(SOURCES)
+    except (OSError, RuntimeError):  # sources that are no files, or no home
+        return None
+
+
+def _user_cache() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+@functools.cache
+def digest(folder: Path) -> str:
+    """Name what machine code depends on: every source in a folder, and the versions of Python, numba and llvmlite."""
+    key = hashlib.sha256(f"{sys.implementation.cache_tag} {numba.__version__} {llvmlite.__version__}".encode())
+    for path in sorted(folder.rglob("*.py")):
+        source = path.read_bytes()
+        key.update(f"{path.relative_to(folder).as_posix()} {len(source)} ".encode() + source)
+    return key.hexdigest()[:16]
+
+
+class KernelCache(FunctionCache):
+    """The machine code of one function, one file a signature and CPU: a checksum, then numba's pickle."""
+
+    def __init__(self, function: Callable[..., Any], folder: Path) -> None:
+        self._py_func = function
+        self._cache_path = str(folder)
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        """Return the compiled function, or None if there is no whole file."""
+        target_context.refresh()
+        try:
+            content = self._file(signature, target_context.codegen()).read_bytes()
+        except OSError:
+            return None
+        checksum, code = content[:32], content[32:]
+        if hashlib.sha256(code).digest() != checksum:
+            return None
+        return CompileResult._rebuild(target_context, *pickle.loads(code))
+
+    def save_overload(self, signature: Any, result: Any) -> None:
+        """Write the compiled function, all or nothing; where that fails, the next process compiles again."""
+        code = dumps(result._reduce())
+        path = self._file(signature, result.codegen)
+        part = path.with_suffix(f".{uuid.uuid4().hex}")
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                part.write_bytes(hashlib.sha256(code).digest() + code)
+                os.replace(part, path)
+            finally:
+                part.unlink(missing_ok=True)
+
+    def _file(self, signature: Any, codegen: Any) -> Path:
+        key = hashlib.sha256(repr(self._index_key(signature, codegen)).encode()).hexdigest()[:16]
+        return Path(self._cache_path, f"{self._py_func.__module__}.{self._py_func.__qualname__}-{key}.bin")

@@ -1,0 +1,57 @@
+"""Taking and scattering along an axis on the CPU. Each thread owns whole lines along the axis."""
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import prange
+
+from minigrad.kernels.cpu.compiler import kernel
+
+Array = npt.NDArray[Any]
+
+LINES = 64  # neighbouring lines that one thread goes through together: they share cache lines
+
+
+def take_along_axis(x: Array, indices: Array, *, axis: int) -> Array:
+    """Take one element per index: see `reference.take_along_axis`."""
+    out = np.empty(indices.shape, x.dtype)
+    if out.size:
+        bits = f"u{x.itemsize}"  # the same machine code for all types of a size
+        _take(_lines(out, axis).view(bits), _lines(x, axis).view(bits), _lines(indices, axis))
+    return out
+
+
+def scatter_along_axis(g: Array, indices: Array, *, axis: int, shape: tuple[int, ...]) -> Array:
+    """Apply the adjoint of take_along_axis: see `reference.scatter_along_axis`. Equal indices add up in order."""
+    x = np.zeros(shape, g.dtype)
+    if g.size:
+        _scatter(_lines(x, axis), _lines(g, axis), _lines(indices, axis))
+    return x
+
+
+def _lines(x: Array, axis: int) -> Array:
+    """x as a contiguous array of (before the axis, the axis, after the axis)."""
+    axis %= x.ndim
+    return np.ascontiguousarray(x).reshape(math.prod(x.shape[:axis]), x.shape[axis], -1)
+
+
+@kernel
+def _take(out: Any, x: Any, indices: Any) -> None:
+    bundles = -(-out.shape[2] // LINES)
+    for part in prange(len(out) * bundles):
+        i, first = part // bundles, part % bundles * LINES
+        for k in range(out.shape[1]):
+            for j in range(first, min(first + LINES, out.shape[2])):
+                out[i, k, j] = x[i, indices[i, k, j], j]
+
+
+@kernel
+def _scatter(x: Any, g: Any, indices: Any) -> None:
+    bundles = -(-x.shape[2] // LINES)
+    for part in prange(len(x) * bundles):
+        i, first = part // bundles, part % bundles * LINES
+        for k in range(g.shape[1]):
+            for j in range(first, min(first + LINES, x.shape[2])):
+                x[i, indices[i, k, j], j] += g[i, k, j]
