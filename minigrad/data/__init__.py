@@ -5,6 +5,7 @@ from minigrad.data.batching import Batches, batches
 from minigrad.data.dataset import ImageDataset
 from minigrad.data.image_folder import image_folder
 from minigrad.data.images import read_image
+from minigrad.data.synthetic import synthetic_scenes
 
 __all__ = [
     "Batches",
@@ -18,4 +19,5 @@ __all__ = [
     "image_folder",
     "mean_std",
     "read_image",
+    "synthetic_scenes",
 ]
