@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from minigrad import kernels
-from minigrad.dtypes import SUPPORTED, as_dtype, float32, int64
-from minigrad.errors import ArgumentError, DtypeError, OperandError
+from minigrad.dtypes import SUPPORTED, as_dtype, float32, int64, is_floating
+from minigrad.errors import ArgumentError, DtypeError, OperandError, shape_text
 from minigrad.ops.checks import integer, shape_of
 from minigrad.tensor import Tensor
 
@@ -34,6 +34,8 @@ def tensor(data: Any, *, dtype: Any = None, device: str = "cpu", requires_grad: 
         If the data has a dtype that minigrad has not, or that cannot have the gradient asked for.
     OperandError
         If the data is ragged, or not numbers.
+    ArgumentError
+        If the data does not fit in an integer dtype.
 
     Examples
     --------
@@ -73,15 +75,17 @@ def _array(data: Any, dtype: Any) -> np.ndarray:
         array = np.asarray(data) if isinstance(data, (np.ndarray, np.generic)) else np.array(_plain(data))
     except (ValueError, TypeError) as error:
         raise OperandError("the data is ragged: its rows differ in length or nesting") from error
-    except OverflowError:
-        raise OperandError("the data holds an integer that does not fit in 64 bits") from None
     if wanted is None and not isinstance(data, (np.ndarray, np.generic)):
         wanted = {"f": float32, "i": int64}.get(array.dtype.kind) if not _holds_arrays(data) else None
     if array.dtype.kind not in "biuf":
         raise OperandError(f"cannot make a tensor of {type(data).__name__} with dtype {array.dtype}")
     if wanted is None and array.dtype.newbyteorder("=") not in SUPPORTED:
         raise DtypeError(f"minigrad has no {array.dtype}\nhint: pass dtype, e.g. dtype='float32'")
-    return array.astype(wanted or array.dtype.newbyteorder("="), copy=False)
+    with np.errstate(all="ignore"):  # a float out of range becomes infinite
+        made = array.astype(wanted or array.dtype.newbyteorder("="), copy=False)
+    if made.dtype.kind in "iu" and made.dtype != array.dtype and not np.array_equal(made, np.trunc(array)):
+        raise ArgumentError(f"the data does not fit in {made.dtype}")
+    return made
 
 
 def _plain(data: Any) -> Any:
@@ -115,13 +119,10 @@ def full(shape: Shape, value: float, *, dtype: Any = None, device: str = "cpu", 
     >>> mg.full((2,), 7)
     tensor([7, 7])
     """
-    kind = np.array(value).dtype.kind
-    default = {"f": float32, "i": int64}.get(kind, np.array(value).dtype)
-    return _made(
-        np.full(_sizes("full", shape), value, default if dtype is None else as_dtype(dtype)),
-        device,
-        requires_grad,
-    )
+    filling = _array(value, dtype)
+    if filling.ndim:
+        raise ArgumentError(f"full: the value has shape {shape_text(filling.shape)}, one number is needed")
+    return _made(np.full(_sizes("full", shape), filling), device, requires_grad)
 
 
 def zeros(shape: Shape, *, dtype: Any = float32, device: str = "cpu", requires_grad: bool = False) -> Tensor:
@@ -179,9 +180,12 @@ def arange(
     if step == 0:
         raise ArgumentError("arange: step is 0")
     first, last = (0, start) if stop is None else (start, stop)
-    whole = all(isinstance(value, int) for value in (first, last, step))
-    kind = (int64 if whole else float32) if dtype is None else as_dtype(dtype)
-    return _made(np.arange(first, last, step).astype(kind), device, False)
+    try:
+        values = np.arange(first, last, step)
+    except (TypeError, ValueError):
+        raise ArgumentError(f"arange: no range leads from {first} to {last} in steps of {step}") from None
+    default = float32 if is_floating(values.dtype) else int64
+    return _made(values.astype(default if dtype is None else as_dtype(dtype)), device, False)
 
 
 def linspace(start: float, stop: float, num: int, *, dtype: Any = float32, device: str = "cpu") -> Tensor:

@@ -40,13 +40,13 @@ def as_dtype(value: Any) -> np.dtype:
     if isinstance(value, type) and value in DEFAULT:
         return DEFAULT[value]
     try:
-        dtype = np.dtype(value)
-    except TypeError:
+        dtype = np.dtype(np.dtype(value).type)  # in native byte order
+    except (TypeError, ValueError):
         dtype = None
-    if value is None or dtype not in SUPPORTED:
+    if value is None or dtype is None or dtype not in SUPPORTED:  # to numpy, None is float64
         names = ", ".join(str(known) for known in SUPPORTED)
         raise DtypeError(f"{value!r} is not a dtype of minigrad\nhint: the dtypes are {names}")
-    return np.dtype(dtype.type)  # in native byte order
+    return dtype
 
 
 def is_floating(dtype: np.dtype) -> bool:
@@ -61,13 +61,14 @@ def promote(*dtypes: np.dtype) -> np.dtype:
     Raises
     ------
     DtypeError
-        For uint64 beside a signed integer: no integer dtype holds both.
+        For uint64 beside a signed integer (no integer dtype holds both), and for a dtype that minigrad has not.
 
     Examples
     --------
     >>> promote(int8, uint8), promote(int64, float32), promote(float32, float64)
     (dtype('int16'), dtype('float32'), dtype('float64'))
     """
+    dtypes = tuple(as_dtype(dtype) for dtype in dtypes)
     floats = [dtype for dtype in dtypes if is_floating(dtype)]
     if floats:
         return max(floats, key=lambda dtype: dtype.itemsize)

@@ -44,7 +44,12 @@ class Generator:
         self.counter = 0
 
     def words(self, count: int) -> np.ndarray:
-        """The next `count` words of the stream, uint64; the counter moves on by whole blocks of four."""
+        """The next `count` words of the stream, uint64; the counter moves on by whole blocks of four.
+
+        Block b is Philox of the 256-bit counter b + 1, because numpy counts up before each block.
+        """
+        if count < 0:
+            raise ArgumentError(f"words: a negative number of words, {count}")
         philox = np.random.Philox(key=self._philox_key, counter=self.counter)
         self.counter += -(-count // 4)
         return philox.random_raw(count)
@@ -61,7 +66,8 @@ class Generator:
         bits = 53 if kind.itemsize == 8 else 24
         words = self.words(math.prod(sizes)) >> np.uint64(64 - bits)
         fractions = words.astype(kind) * kind.type(2.0**-bits)
-        return asarray((fractions * kind.type(high - low) + kind.type(low)).reshape(sizes))
+        values = fractions * kind.type(high - low) + kind.type(low)  # rounding may reach high
+        return asarray(np.minimum(values, np.nextafter(kind.type(high), kind.type(low))).reshape(sizes))
 
     def normal(self, shape: Shape, mean: float = 0.0, std: float = 1.0, *, dtype: Any = float32) -> Tensor:
         """Normally distributed numbers, by the transform of Box and Muller (1958)."""
@@ -75,8 +81,11 @@ class Generator:
     def integers(self, shape: Shape, low: int, high: int) -> Tensor:
         """Integers evenly distributed over [low, high), int64. The bias is below (high - low) / 2**53."""
         sizes, _ = _checked("integers", shape, float32)
+        low, high = integer("integers", "low", low), integer("integers", "high", high)
         if low >= high:
             raise ArgumentError(f"integers: no integer is in [{low}, {high})")
+        if low < -(2**63) or high > 2**63 or high - low > 2**53:
+            raise ArgumentError(f"integers: [{low}, {high}) is beyond int64, or holds more than 2**53 integers")
         return asarray((low + np.floor(self._fractions(math.prod(sizes)) * (high - low)).astype(int64)).reshape(sizes))
 
     def permutation(self, n: int) -> Tensor:

@@ -185,7 +185,8 @@ class Tensor(graph.Variable):
         return f"tensor({', '.join([text, *notes])})"
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"Tensor has no attribute {name!r}{suggestion(name, dir(type(self)))}")
+        near = "" if name.startswith("__") else suggestion(name, dir(type(self)))  # numpy asks for many a __name__
+        raise AttributeError(f"Tensor has no attribute {name!r}{near}")
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else str(self)
@@ -237,9 +238,7 @@ class Tensor(graph.Variable):
                 "hint: do it under minigrad.no_grad(), or on a copy: y = x + 0"
             )
         keep = self._node if self.is_leaf else None
-        changed = ops.index_put(self, key, value)
-        if changed.dtype != self.dtype:
-            changed = changed.astype(self.dtype)
+        changed = ops.index_put(self, key, ops.checks.operand("index_put", "value", value, self.dtype, self))
         self._array = changed._array
         self._node = keep if keep is not None else changed._node
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 
+from minigrad.errors import OperandError
 from minigrad.nn.module import Module
 from minigrad.ops.checks import one_axis
 from minigrad.tensor import Tensor
@@ -18,6 +19,12 @@ class Sequential(Module):
     """
 
     def __init__(self, *modules: Module) -> None:
+        for module in modules:
+            if not isinstance(module, Module):
+                raise OperandError(
+                    f"Sequential: a {type(module).__name__} is not a module\n"
+                    "hint: pass modules one by one; a function becomes one in the forward of a class of its own"
+                )
         vars(self).update({str(i): module for i, module in enumerate(modules)})
 
     def __iter__(self) -> Iterator[Module]:

@@ -4,11 +4,14 @@ from typing import Any, Literal
 
 from minigrad import ops
 from minigrad.creation import tensor
+from minigrad.dtypes import int64
 from minigrad.errors import ArgumentError, DtypeError, ShapeError, message
 from minigrad.nn.module import Module
+from minigrad.ops.checks import variable
 from minigrad.tensor import Tensor
 
 Reduction = Literal["mean", "sum", "none"]
+Row = tuple[str, str, Tensor]
 
 
 def cross_entropy(
@@ -46,7 +49,7 @@ def cross_entropy(
     >>> nn.cross_entropy(mg.tensor([[0.0, 0.0]]), mg.tensor([1]))
     tensor(0.6931)
     """
-    _check_labels(logits, labels, weight)
+    labels = _checked_labels(logits, labels, weight)
     if not 0 <= label_smoothing <= 1:
         raise ArgumentError(f"cross_entropy: label_smoothing = {label_smoothing} is not in [0, 1]")
     logp = ops.log_softmax(logits, axis=1)
@@ -61,8 +64,9 @@ def cross_entropy(
     return _reduce("cross_entropy", loss, reduction)
 
 
-def _check_labels(logits: Tensor, labels: Tensor, weight: Tensor | None) -> None:
-    rows: list[Any] = [("logits", "n c ...", logits), ("labels", "n ...", labels)]
+def _checked_labels(logits: Tensor, labels: Tensor, weight: Tensor | None) -> Tensor:
+    """The labels as int64."""
+    rows = _rows("cross_entropy", ("logits", "n c ...", logits), ("labels", "n ...", labels))
     if labels.dtype.kind not in "iu":
         hint = "convert them with astype, after making sure that none is NaN" if labels.dtype.kind == "f" else ""
         raise DtypeError(message(f"cross_entropy: labels of dtype {labels.dtype} are not integers", rows, hint))
@@ -71,13 +75,24 @@ def _check_labels(logits: Tensor, labels: Tensor, weight: Tensor | None) -> None
     if labels.size == 0:
         raise ShapeError(message("cross_entropy: the batch is empty", rows))
     classes = logits.shape[1]
-    wrong = (labels < 0) | (labels >= classes)
+    places = labels.astype(int64)
+    wrong = (places < 0) | (places >= classes)
     if wrong.any():
         raise ArgumentError(
             message(f"cross_entropy: label {labels[wrong][0].item()} is not one of the c={classes} classes", rows)
         )
-    if weight is not None and weight.shape != (classes,):
-        raise ShapeError(message(f"cross_entropy: the weight has not shape ({classes},)", [("weight", "c", weight)]))
+    if weight is not None:
+        rows = _rows("cross_entropy", ("weight", "c", weight))
+        if weight.shape != (classes,):
+            raise ShapeError(message(f"cross_entropy: the weight has not shape ({classes},)", rows))
+    return places
+
+
+def _rows(loss: str, *rows: Row) -> list[Row]:
+    """The rows of an error message, after a check that all are tensors."""
+    for name, _, value in rows:
+        variable(loss, name, value)
+    return list(rows)
 
 
 def mse_loss(prediction: Tensor, target: Tensor, *, reduction: Reduction = "mean") -> Tensor:
@@ -105,7 +120,7 @@ def binary_cross_entropy_with_logits(logits: Tensor, targets: Tensor, *, reducti
 
 
 def _same_shape(loss: str, prediction: Tensor, target: Tensor) -> None:
-    rows = [("prediction", "", prediction), ("target", "", target)]
+    rows = _rows(loss, ("prediction", "", prediction), ("target", "", target))
     if prediction.shape != target.shape:
         raise ShapeError(message(f"{loss}: the shapes differ", rows))
     if prediction.size == 0:

@@ -173,14 +173,13 @@ class Module:
         return f"{type(self).__name__}({', '.join(settings)})"
 
     def __repr__(self) -> str:
-        rows = [
-            ("  " * path.count(".") + ("  " if path else "") + path.rpartition(".")[2], module)
-            for path, module in self.named_modules()
-        ]
-        lines = []
-        for label, module in rows:
-            own = sum(p.size for p in module.parameters())
-            lines.append((f"{label}: {module.describe()}" if label else module.describe(), own))
+        lines: list[tuple[str, int]] = []
+        paths: list[str] = []
+        for path, module in self.named_modules():
+            above = [known for known in paths if not known or path.startswith(f"{known}.")]
+            label = f"{'  ' * len(above)}{path.removeprefix(f'{above[-1]}.')}: " if above else ""
+            lines.append((label + module.describe(), sum(p.size for p in module.parameters())))
+            paths.append(path)
         width = max(len(text) for text, _ in lines)
         total = sum(p.size for p in self.parameters())
         table = [f"{text:<{width}}  {own:>10,}".rstrip() if own else text for text, own in lines[1:]]

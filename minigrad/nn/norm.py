@@ -6,6 +6,7 @@ from minigrad.dtypes import int64
 from minigrad.errors import ShapeError, message
 from minigrad.nn.linear import positive
 from minigrad.nn.module import Module, Parameter
+from minigrad.ops.checks import variable
 from minigrad.tensor import Tensor, no_grad
 
 
@@ -53,7 +54,7 @@ class _BatchNorm(Module):
 
     def _check(self, x: Tensor) -> None:
         name, ndim = type(self).__name__, len(self.letters.split())
-        rows = [("x", self.letters if x.ndim == ndim else "", x)]
+        rows = [("x", self.letters if variable(name, "x", x).ndim == ndim else "", x)]
         if x.ndim != ndim:
             raise ShapeError(message(f"{name}: x has {x.ndim} axes, not the {ndim} of ({self.letters})", rows))
         if x.shape[1] != self.num_features:

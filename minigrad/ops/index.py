@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import kernels
+from minigrad.dtypes import int64
 from minigrad.errors import DtypeError, IndexingError, ShapeError, message
 from minigrad.graph import Variable
 from minigrad.ops.checks import one_axis, operands, require, shape_of, sum_to, variable
@@ -182,6 +183,8 @@ def canonical_key(op: str, key: Any, x: Any) -> Key:
     parts = tuple(_index(op, part) for part in (key if isinstance(key, tuple) else (key,)))
     widths = [_width(part) for part in parts]
     used, ndim = sum(widths), len(x.shape)
+    if sum(part is Ellipsis for part in parts) > 1:
+        raise IndexingError(f"{op}: more than one ellipsis in the key")
     if used > ndim:
         raise IndexingError(message(f"{op}: {used} indices for {ndim} axes", [("x", "", x)]))
     axis = 0
@@ -201,19 +204,25 @@ def canonical_key(op: str, key: Any, x: Any) -> Key:
 
 
 def _index(op: str, part: Any) -> Any:
-    if part is None or part is Ellipsis or isinstance(part, slice):
+    if part is None or part is Ellipsis:
         return part
-    if isinstance(part, Variable):
-        part = kernels.backend(part.device).to_numpy(part._array)
-    if isinstance(part, (list, np.ndarray)):
-        array = np.array(part) if len(part) or isinstance(part, np.ndarray) else np.empty(0, np.int64)
-        if array.dtype.kind not in "biu":
-            raise IndexingError(f"{op}: an index of dtype {array.dtype}\nhint: indices are integers or booleans")
-        return array
     try:
-        return np.array(part) if isinstance(part, (bool, np.bool_)) else part.__index__()
-    except AttributeError:
+        if isinstance(part, slice):
+            part.indices(0)
+            return part
+        if isinstance(part, Variable):
+            part = kernels.backend(part.device).to_numpy(part._array)
+        array = np.array(part)
+    except (TypeError, ValueError):
         raise IndexingError(f"{op}: {part!r} is not an index") from None
+    if array.size == 0 and isinstance(part, list):
+        array = array.astype(np.int64)  # numpy takes [] for floats
+    if array.dtype.kind not in "biu":
+        what = f"an index of dtype {array.dtype}" if array.ndim else f"{part!r} is not an index"
+        raise IndexingError(f"{op}: {what}\nhint: indices are integers or booleans")
+    if array.dtype == bool:
+        return array
+    return int(array) if array.ndim == 0 else array.astype(np.int64)
 
 
 def _width(part: Any) -> int:
@@ -335,7 +344,7 @@ def _places(op: str, indices: Any, axis: int, shape: tuple[int, ...], x: Any) ->
     same = len(own) == len(shape) and own[:at] + own[at + 1 :] == shape[:at] + shape[at + 1 :]
     headline = f"{op}: sizes differ off axis {at}, {shape} and {own}"
     require(same, ShapeError, headline, [("x", "", x), ("indices", "", indices)])
-    size = shape[at]
+    indices, size = indices.astype(int64), shape[at]
     outside = (indices < -size) | (indices >= size)
     if outside.any():
         raise IndexingError(f"{op}: index {indices[outside][0].item()} is out of range for axis {at} with size {size}")

@@ -193,7 +193,7 @@ def squeeze(x: Any, /, *, axis: int | tuple[int, ...]) -> Any:
 
 def _slice_of_concat(i: int, g: Any, *specs: Any, axis: int) -> Any:
     start = sum(spec.shape[axis] for spec in specs[:i])
-    key = (slice(None),) * axis + (slice(start, start + specs[i].shape[axis]),)
+    key = (*(slice(None),) * axis, slice(start, start + specs[i].shape[axis]))
     return g[key]
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 
 from minigrad import ops
+from minigrad.creation import zeros
+from minigrad.dtypes import int64
 from minigrad.optim.optimizer import Optimizer
 from minigrad.tensor import Tensor
 
@@ -47,13 +49,16 @@ class Adam(Optimizer):
         self.eps = self.checked("eps", eps)
         self.weight_decay = self.checked("weight_decay", weight_decay)
         super().__init__(parameters, lr)
+        for state in self.state:
+            state["steps"] = zeros((), dtype=int64)  # a parameter without a gradient waits, and its moments with it
 
     def update(self, x: Tensor, g: Tensor, state: dict[str, Tensor]) -> Tensor:
         """Algorithm 1 of the paper."""
         if self.weight_decay:
             g = g + self.weight_decay * x
-        first, second = self.betas
+        state["steps"] = state["steps"] + 1
+        (first, second), steps = self.betas, state["steps"].item()
         state["mean"] = first * state["mean"] + (1 - first) * g
         state["square"] = second * state["square"] + (1 - second) * g * g
-        rate = self.lr / (1 - first**self.steps)
-        return x - rate * state["mean"] / (ops.sqrt(state["square"] / (1 - second**self.steps)) + self.eps)
+        rate = self.lr / (1 - first**steps)
+        return x - rate * state["mean"] / (ops.sqrt(state["square"] / (1 - second**steps)) + self.eps)

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from numbers import Real
 
 import numpy as np
 
-from minigrad.creation import asarray
+from minigrad.creation import asarray, tensor
 from minigrad.errors import ArgumentError, OperandError
 from minigrad.ops.checks import zeros_like
 from minigrad.tensor import Tensor, no_grad
@@ -27,7 +28,11 @@ class Optimizer:
     slots: tuple[str, ...] = ()
 
     def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
-        self.parameters = list(dict.fromkeys(parameters))
+        try:
+            self.parameters = list(dict.fromkeys(parameters))
+        except TypeError as error:
+            what = f"a {type(parameters).__name__} is no sequence of parameters"
+            raise OperandError(f"{type(self).__name__}: {what}\nhint: pass model.parameters()") from error
         if not self.parameters:
             raise ArgumentError(f"{type(self).__name__}: no parameters to optimise")
         for parameter in self.parameters:
@@ -39,7 +44,7 @@ class Optimizer:
 
     def checked(self, name: str, value: float, high: float = math.inf) -> float:
         """Require a number in [0, high)."""
-        if not 0 <= value < high:
+        if not isinstance(value, Real) or not 0 <= value < high:
             raise ArgumentError(f"{type(self).__name__}: {name} = {value} is not in [0, {high})")
         return value
 
@@ -62,7 +67,7 @@ class Optimizer:
         raise ArgumentError(f"{type(self).__name__} has no update")
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything that the next step depends on, by name."""
+        """What the steps so far left behind, by name. The settings, such as lr, are no part of it."""
         tensors = {f"{i}.{slot}": x for i, slots in enumerate(self.state) for slot, x in slots.items()}
         return {"steps": asarray(np.array(self.steps)), **tensors}
 
@@ -74,11 +79,11 @@ class Optimizer:
         ArgumentError
             If it belongs to other parameters.
         """
-        own = self.state_dict()
-        wrong = sorted({*own} ^ {*state}) or [name for name in own if own[name].shape != state[name].shape]
+        known = self.state_dict()
+        wrong = sorted({*known} ^ {*state}) or [name for name in known if known[name].shape != state[name].shape]
         if wrong:
             raise ArgumentError(f"{type(self).__name__}: the state is of other parameters, see {', '.join(wrong[:5])}")
         self.steps = int(state["steps"])
         for i, slots in enumerate(self.state):
-            for slot in slots:
-                slots[slot] = state[f"{i}.{slot}"]
+            for slot, own in slots.items():
+                slots[slot] = tensor(state[f"{i}.{slot}"], dtype=own.dtype, device=own.device)

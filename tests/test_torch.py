@@ -1,0 +1,305 @@
+"""PyTorch as the oracle: the same weights and data give the same results, gradients and trajectories."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+import minigrad as mg
+from minigrad import nn, optim
+
+torch = pytest.importorskip("torch")
+functional = torch.nn.functional
+
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+dtypes = pytest.mark.parametrize("dtype", TOLERANCE)
+often = settings(max_examples=60, deadline=None, derandomize=True)
+
+
+def numbers(*shape: int, seed: int = 0, dtype: str = "float64") -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+def close(ours: mg.Tensor, theirs: Any) -> None:
+    """The same dtype and shape, and a difference within the dtype's tolerance of the largest element."""
+    expected, result = theirs.detach().numpy(), ours.detach().numpy()
+    assert result.dtype == expected.dtype
+    assert result.shape == expected.shape
+    np.testing.assert_array_equal(np.isfinite(result), np.isfinite(expected))
+    np.testing.assert_array_equal(result[~np.isfinite(result)], expected[~np.isfinite(expected)])
+    finite = np.isfinite(expected)
+    scale = np.abs(expected[finite]).max(initial=0.0)
+    error = np.abs(result[finite] - expected[finite]).max(initial=0.0)
+    assert error <= TOLERANCE[str(expected.dtype)] * scale, f"relative error {error / scale:.2e}"
+
+
+def agree(ours: Callable[..., mg.Tensor], theirs: Callable[..., Any], *arrays: np.ndarray) -> None:
+    """Equal values, and equal gradients of all arrays for a random cotangent."""
+    xs = [mg.tensor(array, requires_grad=True) for array in arrays]
+    ts = [torch.tensor(array, requires_grad=True) for array in arrays]
+    y, z = ours(*xs), theirs(*ts)
+    close(y, z)
+    cotangent = numbers(*y.shape, seed=1, dtype=str(y.dtype))
+    y.backward(mg.tensor(cotangent))
+    z.backward(torch.tensor(cotangent))
+    for x, t in zip(xs, ts, strict=True):
+        close(x.grad, t.grad)
+
+
+def twins(make: Callable[[Any], Any], dtype: str) -> tuple[Any, Any]:
+    """The same model in both libraries, with the same weights."""
+    mg.manual_seed(0)
+    ours, theirs = make(nn).to(dtype), make(torch.nn).to(getattr(torch, dtype))
+    theirs.load_state_dict({name: torch.tensor(np.array(x)) for name, x in ours.state_dict().items()})
+    return ours, theirs
+
+
+# ---- SimpleNet -------------------------------------------------------------------------------------------------------
+
+
+def simplenet(nn: Any) -> Any:
+    return nn.Sequential(
+        *(nn.Conv2d(1, 10, 5), nn.MaxPool2d(3), nn.ReLU()),
+        *(nn.Conv2d(10, 20, 5), nn.MaxPool2d(3), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(500, 100), nn.Linear(100, 15)),
+    )
+
+
+@pytest.fixture
+def batch() -> tuple[np.ndarray, np.ndarray]:
+    return numbers(8, 1, 64, 64), np.random.default_rng(2).integers(0, 15, 8)
+
+
+def both_losses(ours: Any, theirs: Any, batch: Any, dtype: str) -> tuple[Any, Any, Any, Any]:
+    images, labels = batch[0].astype(dtype), batch[1]
+    logits, their_logits = ours(mg.tensor(images)), theirs(torch.tensor(images))
+    loss = nn.CrossEntropyLoss()(logits, mg.tensor(labels))
+    their_loss = torch.nn.CrossEntropyLoss()(their_logits, torch.tensor(labels))
+    return logits, their_logits, loss, their_loss
+
+
+@dtypes
+def test_simplenet(dtype: str, batch: Any) -> None:
+    ours, theirs = twins(simplenet, dtype)
+    assert sum(p.size for p in ours.parameters()) == 56_895
+    logits, their_logits, loss, their_loss = both_losses(ours, theirs, batch, dtype)
+    close(logits, their_logits)
+    close(loss, their_loss)
+    loss.backward()
+    their_loss.backward()
+    named = dict(theirs.named_parameters())
+    assert [name for name, _ in ours.named_parameters()] == list(named)
+    for name, parameter in ours.named_parameters():
+        close(parameter.grad, named[name].grad)
+
+
+OPTIMIZERS = [
+    ("Adam", {"lr": 1e-3}),
+    ("Adam", {"lr": 1e-3, "weight_decay": 0.01, "betas": (0.8, 0.99)}),
+    ("SGD", {"lr": 0.01, "momentum": 0.9}),
+    ("SGD", {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
+]
+
+
+@dtypes
+@pytest.mark.parametrize(("name", "options"), OPTIMIZERS)
+def test_three_steps_of_simplenet(name: str, options: dict[str, Any], dtype: str, batch: Any) -> None:
+    ours, theirs = twins(simplenet, dtype)
+    optimizer = getattr(optim, name)(ours.parameters(), **options)
+    their_optimizer = getattr(torch.optim, name)(theirs.parameters(), **options)
+    for _ in range(3):
+        *_, loss, their_loss = both_losses(ours, theirs, batch, dtype)
+        close(loss, their_loss)
+        for one, opt in ((loss, optimizer), (their_loss, their_optimizer)):
+            opt.zero_grad()
+            one.backward()
+            opt.step()
+        for parameter, their_parameter in zip(ours.parameters(), theirs.parameters(), strict=True):
+            expected = their_parameter.detach().numpy()
+            error = np.linalg.norm(parameter.detach().numpy() - expected) / np.linalg.norm(expected)
+            assert error <= TOLERANCE[dtype]
+
+
+# ---- layers ----------------------------------------------------------------------------------------------------------
+
+LAYERS: list[tuple[Any, tuple[int, ...]]] = [
+    (lambda nn: nn.Linear(5, 3), (4, 5)),
+    (lambda nn: nn.Linear(5, 3, bias=False), (2, 4, 5)),
+    (lambda nn: nn.Linear(5, 3), (5,)),
+    (lambda nn: nn.Conv2d(2, 4, 3), (2, 2, 6, 5)),
+    (lambda nn: nn.Conv2d(4, 6, (3, 2), (2, 1), (1, 2), (1, 2), 2, False), (2, 4, 7, 6)),
+    (lambda nn: nn.MaxPool2d(3), (2, 3, 7, 8)),
+    (lambda nn: nn.MaxPool2d((3, 2), 2, 1, 1, ceil_mode=True), (2, 3, 6, 8)),
+    (lambda nn: nn.AvgPool2d(2), (2, 3, 7, 8)),
+    (lambda nn: nn.AvgPool2d((3, 2), 2, 1, ceil_mode=True, count_include_pad=False), (2, 3, 6, 8)),
+    (lambda nn: nn.BatchNorm1d(3), (6, 3)),
+    (lambda nn: nn.BatchNorm2d(3), (4, 3, 2, 5)),
+    (lambda nn: nn.BatchNorm2d(3, 1e-3, 0.3, False), (4, 3, 2, 5)),
+    (lambda nn: nn.ReLU(), (3, 4)),
+    (lambda nn: nn.Tanh(), (3, 4)),
+    (lambda nn: nn.Sigmoid(), (3, 4)),
+    (lambda nn: nn.Flatten(), (2, 3, 4, 2)),
+    (lambda nn: nn.Flatten(0), (2, 3, 4)),
+    (lambda nn: nn.Dropout(0.0), (3, 4)),
+    (lambda nn: nn.Sequential(nn.Conv2d(2, 3, 3, bias=False), nn.BatchNorm2d(3), nn.Tanh()), (3, 2, 6, 6)),
+]
+
+
+@dtypes
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize(("make", "shape"), LAYERS)
+def test_layers(make: Any, shape: tuple[int, ...], mode: str, dtype: str) -> None:
+    ours, theirs = twins(make, dtype)
+    for seed in range(2):  # so that the running statistics of eval mode are not those of a new layer
+        ours(mg.tensor(3 * numbers(*shape, seed=seed, dtype=dtype) + 1))
+        theirs(torch.tensor(3 * numbers(*shape, seed=seed, dtype=dtype) + 1))
+    getattr(ours, mode)(), getattr(theirs, mode)()
+    agree(ours, theirs, numbers(*shape, seed=5, dtype=dtype))
+    named = dict(theirs.named_parameters())
+    assert [name for name, _ in ours.named_parameters()] == list(named)
+    for name, parameter in ours.named_parameters():
+        close(parameter.grad, named[name].grad)
+    state = theirs.state_dict()
+    assert list(ours.state_dict()) == list(state)
+    for name, x in ours.state_dict().items():
+        close(x, state[name]) if x.dtype == dtype else np.testing.assert_array_equal(x.numpy(), state[name].numpy())
+
+
+def test_a_state_of_pytorch_loads() -> None:
+    make = lambda nn: nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(32, 3))
+    torch.manual_seed(0)
+    ours, theirs = make(nn), make(torch.nn)
+    x = numbers(4, 1, 6, 6, dtype="float32")
+    theirs(torch.tensor(x))
+    ours.load_state_dict({name: value.numpy() for name, value in theirs.state_dict().items()})
+    close(ours.eval()(mg.tensor(x)), theirs.eval()(torch.tensor(x)))
+
+
+# ---- convolution and pools, all options ------------------------------------------------------------------------------
+
+
+def pair(low: int, high: int) -> st.SearchStrategy[tuple[int, int]]:
+    return st.tuples(st.integers(low, high), st.integers(low, high))
+
+
+conv_calls = st.fixed_dictionaries(
+    {
+        "batch": st.integers(1, 3),
+        "groups": st.integers(1, 3),
+        "depth": pair(1, 3),
+        "kernel": pair(1, 4),
+        "stride": pair(1, 3),
+        "padding": pair(0, 3),
+        "dilation": pair(1, 3),
+        "room": pair(0, 4),
+        "dtype": st.sampled_from(["float32", "float64"]),
+    }
+)
+
+
+@given(conv_calls)
+@often
+def test_conv2d(call: dict[str, Any]) -> None:
+    kernel, padding, dilation, groups = (call[name] for name in ("kernel", "padding", "dilation", "groups"))
+    covered = [dilation[i] * (kernel[i] - 1) + 1 for i in range(2)]
+    image = [max(1, covered[i] - 2 * padding[i]) + call["room"][i] for i in range(2)]
+    channels, outputs = (groups * depth for depth in call["depth"])
+    x = numbers(call["batch"], channels, *image, dtype=call["dtype"])
+    weight = numbers(outputs, channels // groups, *kernel, seed=1, dtype=call["dtype"])
+    options = {"stride": call["stride"], "padding": padding, "dilation": dilation, "groups": groups}
+    agree(
+        lambda x, w: mg.conv2d(x, w, **options),
+        lambda x, w: functional.conv2d(x, w, **options),
+        *(x, weight),
+    )
+
+
+@st.composite
+def pool_calls(draw: Any, dilations: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """Images with many ties, a NaN here and there, and the options of a pool."""
+    kernel, dilation = draw(pair(1, 4)), draw(pair(1, dilations))
+    padding = tuple(draw(st.integers(0, size // 2)) for size in kernel)
+    covered = [dilation[i] * (kernel[i] - 1) + 1 for i in range(2)]
+    image = [max(1, covered[i] - 2 * padding[i]) + draw(st.integers(0, 5)) for i in range(2)]
+    random = np.random.default_rng(draw(st.integers(0, 999)))
+    x = random.integers(-2, 3, (draw(st.integers(1, 2)), draw(st.integers(1, 2)), *image))
+    x = x.astype(draw(st.sampled_from(["float32", "float64"])))
+    if draw(st.booleans()):
+        x[random.uniform(size=x.shape) < 0.2] = np.nan
+    stride = draw(st.none() | pair(1, 4))
+    options = {"kernel_size": kernel, "stride": stride, "padding": padding, "ceil_mode": draw(st.booleans())}
+    return x, options | ({"dilation": dilation} if dilations > 1 else {"count_include_pad": draw(st.booleans())})
+
+
+@given(pool_calls(dilations=3))
+@often
+def test_max_pool2d(call: tuple[np.ndarray, dict[str, Any]]) -> None:
+    x, options = call
+    filled = functional.max_pool2d(torch.zeros(x.shape), **options)
+    assume(torch.isfinite(filled).all())  # PyTorch says -inf for a window between the pixels
+    agree(lambda x: mg.max_pool2d(x, **options), lambda x: functional.max_pool2d(x, **options), x)
+
+
+@given(pool_calls(dilations=1))
+@often
+def test_avg_pool2d(call: tuple[np.ndarray, dict[str, Any]]) -> None:
+    x, options = call
+    agree(lambda x: mg.avg_pool2d(x, **options), lambda x: functional.avg_pool2d(x, **options), x)
+
+
+# ---- losses ----------------------------------------------------------------------------------------------------------
+
+
+@dtypes
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("shape", [(6, 4), (2, 4, 3), (2, 4, 3, 2)])
+def test_cross_entropy(shape: Any, weighted: bool, smoothing: float, reduction: Any, dtype: str) -> None:
+    labels = np.random.default_rng(3).integers(0, 4, (shape[0], *shape[2:]))
+    weight = np.array([0.5, 1.0, 2.0, 0.25], dtype)
+    options: dict[str, Any] = {"label_smoothing": smoothing, "reduction": reduction}
+    ours = nn.CrossEntropyLoss(weight if weighted else None, **options)
+    theirs = torch.nn.CrossEntropyLoss(torch.tensor(weight) if weighted else None, **options)
+    agree(
+        lambda x: ours(x, mg.tensor(labels)),
+        lambda x: theirs(x, torch.tensor(labels)),
+        5 * numbers(*shape, dtype=dtype),
+    )
+
+
+@dtypes
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_other_losses(reduction: Any, dtype: str) -> None:
+    x, y = numbers(3, 4, dtype=dtype), numbers(3, 4, seed=1, dtype=dtype)
+    agree(nn.MSELoss(reduction=reduction), torch.nn.MSELoss(reduction=reduction), x, y)
+    target = np.random.default_rng(2).uniform(size=(3, 4)).astype(dtype)
+    ours, theirs = (library.BCEWithLogitsLoss(reduction=reduction) for library in (nn, torch.nn))
+    agree(lambda x: ours(x, mg.tensor(target)), lambda x: theirs(x, torch.tensor(target)), 5 * x)
+
+
+# ---- functions -------------------------------------------------------------------------------------------------------
+
+
+@dtypes
+@pytest.mark.parametrize(
+    ("name", "options", "their_options"),
+    [
+        ("softmax", {"axis": 1}, {"dim": 1}),
+        ("log_softmax", {"axis": 0}, {"dim": 0}),
+        ("logsumexp", {"axis": (0, 1)}, {"dim": (0, 1)}),
+        ("var", {"axis": 1, "correction": 1}, {"dim": 1}),
+        ("std", {"axis": 0, "correction": 1, "keepdims": True}, {"dim": 0, "keepdim": True}),
+        ("max", {}, {}),
+        ("mean", {"axis": 1}, {"dim": 1}),
+    ],
+)
+def test_functions(name: str, options: Any, their_options: Any, dtype: str) -> None:
+    agree(
+        lambda x: getattr(mg, name)(x, **options),
+        lambda x: getattr(torch, name)(x, **their_options),
+        4 * numbers(3, 5, dtype=dtype),
+    )
