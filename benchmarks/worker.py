@@ -14,20 +14,21 @@ from collections.abc import Callable
 from benchmarks.nets import CASES
 
 try:
-    from resource import RUSAGE_SELF, getrusage
-except ImportError:  # Windows has no getrusage; faults are not counted there
-    getrusage = None  # type: ignore[assignment]
+    import resource
+except ImportError:  # on Windows
+    resource = None  # type: ignore[assignment]
 
 
 def page_faults() -> int:
-    """The page faults of this process so far."""
-    return getrusage(RUSAGE_SELF).ru_minflt if getrusage else 0
+    """The page faults of this process so far; 0 where the system does not count them."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt if resource else 0
 
 
 def measure(step: Callable[[], None], seconds: float) -> dict[str, float]:
     """Call the step for a while and say what one call costs."""
     step()
-    times, faults, end = [], page_faults(), time.perf_counter() + seconds
+    times: list[float] = []
+    faults, end = page_faults(), time.perf_counter() + seconds
     while time.perf_counter() < end or len(times) < 3:
         start = time.perf_counter()
         step()

@@ -218,4 +218,8 @@ def one_hot(labels: Tensor, /, classes: int, *, dtype: Any = float32) -> Tensor:
     tensor([[0., 0., 1.],
             [1., 0., 0.]])
     """
+    if labels.dtype.kind not in "iu":
+        raise DtypeError(f"one_hot: labels of dtype {labels.dtype} are not integers")
+    if ((labels < 0) | (labels >= classes)).any():
+        raise ArgumentError(f"one_hot: a label is not one of the {classes} classes")
     return (labels.expand_dims(axis=-1) == arange(classes, device=labels.device)).astype(dtype)

@@ -87,7 +87,11 @@ class Tensor(graph.Variable):
                 return self
             host = kernels.backend(self.device).to_numpy(self._array)
             return Tensor._wrap(kernels.backend(target).from_numpy(host))
-        return self.astype(target)
+        try:
+            return self.astype(target)
+        except DtypeError as error:
+            error.add_note(f"the devices are {', '.join(kernels.DEVICES)}")
+            raise
 
     # ---- derivatives -------------------------------------------------------------------------------------------------
 
@@ -257,7 +261,10 @@ class Tensor(graph.Variable):
         if not self.is_leaf:
             raise GraphError("assign: an op made this tensor\nhint: detach() it")
         if not isinstance(values, Tensor):
-            values = Tensor._wrap(kernels.backend(self.device).from_numpy(np.array(values)))
+            array = np.array(values)
+            if array.dtype.kind not in "biuf":
+                raise OperandError(f"assign: {type(values).__name__} of dtype {array.dtype} are no numbers")
+            values = Tensor._wrap(kernels.backend(self.device).from_numpy(array))
         if values.shape != self.shape:
             raise ShapeError(f"assign: values of shape {shape_text(values.shape)} for {shape_text(self.shape)}")
         self._array = values.detach().astype(self.dtype).to(self.device)._array

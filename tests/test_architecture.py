@@ -25,7 +25,7 @@ LINE = [
 RANK = {room: rank for rank, rooms in enumerate(LINE) for room in rooms}
 
 OUTSIDE = {  # who may import what does not come with Python
-    "numba": ("minigrad/kernels/cpu/", "minigrad/kernels/cuda/"),
+    "numba": ("minigrad/kernels/cpu/", "minigrad/kernels/cuda/", "demos/"),
     "PIL": ("minigrad/data/", "demos/"),
     "hypothesis": ("minigrad/testing/strategies.py",),
     "matplotlib": ("demos/",),

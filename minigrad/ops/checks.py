@@ -46,7 +46,7 @@ def operands(op: str, names: Sequence[str], values: Sequence[Any], dtypes: str =
     """Turn the inputs of an op into variables of one dtype.
 
     Python scalars and ndarrays take the class and device of the first variable. `dtypes` says what the op computes
-    with: "any", "numeric" (no booleans) or "floating" (integers and booleans are converted to float32).
+    with: "any", "boolean", "numeric" (no booleans) or "floating" (integers and booleans are converted to float32).
     """
     like = next((value for value in values if isinstance(value, Variable)), None)
     if like is None:
@@ -61,10 +61,12 @@ def operands(op: str, names: Sequence[str], values: Sequence[Any], dtypes: str =
             dtype = promote(dtype, value.dtype)
     if dtypes == "floating" and not is_floating(dtype):
         dtype = float32
+    rows = [(name, "", value) for name, value in zip(names, values, strict=True) if isinstance(value, Variable)]
     if dtypes == "numeric" and dtype == boolean:
-        rows = [(name, "", value) for name, value in zip(names, values, strict=True) if isinstance(value, Variable)]
         hint = "combine truth values with & | ~, or convert with astype"
         raise DtypeError(message(f"{op}: booleans have no arithmetic", rows, hint))
+    if dtypes == "boolean" and dtype != boolean:
+        raise DtypeError(message(f"{op}: {dtype} is not boolean", rows, "compare first, e.g. x != 0"))
     return [operand(op, name, value, dtype, like) for name, value in zip(names, values, strict=True)]
 
 
@@ -101,7 +103,7 @@ def broadcasting(
     def bind(*values: Any) -> tuple[Sequence[Any], dict[str, Any]]:
         if len(values) != len(names):
             raise OperandError(f"{op}: expected {len(names)} inputs ({', '.join(names)}), got {len(values)}")
-        if _alike(values):
+        if dtypes != "boolean" and _alike(values):
             return values, {}
         inputs = operands(op, names, values, dtypes)
         broadcast_shapes(op, names, inputs)

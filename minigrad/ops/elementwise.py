@@ -14,7 +14,7 @@ from minigrad.errors import ArgumentError, DtypeError, ShapeError
 from minigrad.graph import Variable
 from minigrad.ops.checks import broadcast_shapes, constant, operands, require, sum_to, variable, zeros_like
 from minigrad.ops.kinds import Bad, discrete, elementwise, general, linear
-from minigrad.ops.samples import Call, Draw, apart, binary, broadcastable, equal_or_not, pointwise, unary
+from minigrad.ops.samples import Call, Draw, apart, binary, broadcastable, equal_or_not, pointwise, truths, unary
 
 _MISMATCH = (
     Bad(lambda t: add(t(2, 3), t(4, 3)), ShapeError, "add: shapes do not broadcast, 2 and 4 at axis -2"),
@@ -98,7 +98,10 @@ def _no_fractions(x: Any, y: Any) -> None:
 
 
 @elementwise(
-    *(lambda x, y: where(y == 0, 0.0, y * x ** (y - 1)), lambda x, out: out * log(where(x == 0, 1.0, x))),
+    *(
+        lambda x, y: where(y == 0, 0.0, y * x ** where(y == 0, 0.0, y - 1)),  # the inner one keeps 0 ** -1 away
+        lambda x, out: where(x == 0, 0.0, out * log(where(x == 0, 1.0, x))),
+    ),
     check=_no_fractions,
     sample=binary(-2.0, 3.0, first=(0.5, 2.0)),
     oracle=pointwise(math.pow),
@@ -434,27 +437,30 @@ def greater_equal(x: Any, y: Any, /) -> Any:
     """
 
 
-@discrete(dtypes="any", sample=equal_or_not, oracle=pointwise(lambda x, y: bool(x) and bool(y), bool))
+_NOT_BOOLEAN = (Bad(lambda t: logical_and(t(2), t(2)), DtypeError, "logical_and: float32 is not boolean"),)
+
+
+@discrete(dtypes="boolean", sample=truths(2), oracle=pointwise(operator.and_, bool), bad=_NOT_BOOLEAN)
 def logical_and(x: Any, y: Any, /) -> Any:
-    """Whether both are true (nonzero).
+    """Whether both are true.
 
     >>> mg.logical_and(mg.tensor([True, False]), True)
     tensor([ True, False])
     """
 
 
-@discrete(dtypes="any", sample=equal_or_not, oracle=pointwise(lambda x, y: bool(x) or bool(y), bool))
+@discrete(dtypes="boolean", sample=truths(2), oracle=pointwise(operator.or_, bool))
 def logical_or(x: Any, y: Any, /) -> Any:
-    """Whether either is true (nonzero).
+    """Whether either is true.
 
     >>> mg.logical_or(mg.tensor([True, False]), False)
     tensor([ True, False])
     """
 
 
-@discrete(dtypes="any", sample=unary(away_from=0.0), oracle=pointwise(operator.not_, bool))
+@discrete(dtypes="boolean", sample=truths(1), oracle=pointwise(operator.not_, bool))
 def logical_not(x: Any, /) -> Any:
-    """Whether x is false (zero).
+    """Whether x is false.
 
     >>> mg.logical_not(mg.tensor([True, False]))
     tensor([False,  True])

@@ -194,12 +194,13 @@ def canonical_key(op: str, key: Any, x: Any) -> Key:
         elif width:
             _check_range(op, part, axis, x)
             axis += width
-    arrays = [part for part in parts if isinstance(part, np.ndarray) and part.dtype != bool]
+    arrays = [part for part in parts if isinstance(part, np.ndarray)]
+    shapes = [(int(array.sum()),) if array.dtype == bool else array.shape for array in arrays]
     try:
-        np.broadcast_shapes(*(array.shape for array in arrays))
+        np.broadcast_shapes(*shapes)
     except ValueError:
-        shapes = " and ".join(str(array.shape) for array in arrays)
-        raise IndexingError(f"{op}: index arrays of shapes {shapes} do not broadcast") from None
+        listed = " and ".join(map(str, shapes))
+        raise IndexingError(f"{op}: index arrays of shapes {listed} do not broadcast") from None
     return parts
 
 

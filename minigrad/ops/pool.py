@@ -7,7 +7,7 @@ import numpy as np
 from minigrad.dtypes import is_floating
 from minigrad.errors import ArgumentError, DtypeError, ShapeError
 from minigrad.kernels import reference
-from minigrad.kernels.geometry import output_size
+from minigrad.kernels.geometry import inside, output_size
 from minigrad.ops.checks import pair, require, shape_of, variable
 from minigrad.ops.index import take_along_axis
 from minigrad.ops.kinds import Bad, composite, discrete, linear
@@ -71,6 +71,9 @@ _BAD = (
         ArgumentError,
         "is more than half of kernel_size = (2, 2)",
     ),
+    Bad(
+        lambda t: max_pool2d(t(1, 1, 1, 1), 2, padding=1, dilation=2), ShapeError, "a window lies wholly in the padding"
+    ),
     Bad(lambda t: max_pool2d(t(1, 1, 8, 8), (2, 2, 2)), ArgumentError, "is neither an integer nor a pair"),
 )
 
@@ -79,8 +82,22 @@ def _checked_max(op: str, x: Any, kernel_size: Any, stride: Any, padding: Any, d
     _images(op, "x", X, x)
     options = _window(op, kernel_size, stride, padding)
     options |= {"dilation": pair(op, "dilation", dilation, 1), "ceil_mode": bool(ceil_mode)}
-    _output_shape(op, x.shape, [("x", X, x)], options)
+    sizes = _output_shape(op, x.shape, [("x", X, x)], options)
+    if max(options["dilation"]) > 1:
+        _require_pixels(op, x, sizes, options)
     return options
+
+
+def _require_pixels(op: str, x: Any, sizes: tuple[int, ...], options: dict[str, Any]) -> None:
+    """A dilated window can step over the image with all its taps in the padding: it has no maximum."""
+    for axis in range(2):
+        window, stride, padding, dilation = (
+            options[name][axis] for name in ("kernel_size", "stride", "padding", "dilation")
+        )
+        for position in range(sizes[2 + axis]):
+            first, stop = inside(window, position * stride - padding, dilation, x.shape[2 + axis])
+            headline = f"{op}: a window lies wholly in the padding"
+            require(first < stop, ShapeError, headline, [("x", X, x)], "reduce the padding or the dilation")
 
 
 @discrete(signature=f"{X} -> {OUT}", sample=_max_sample, oracle=reference.max_pool2d_argmax)

@@ -78,6 +78,14 @@ def equal_or_not(draw: Draw) -> Call:
     return (draw.integers(x, 0, 3) * 1.0, draw.integers(y, 0, 3) * 1.0), {}
 
 
+def truths(count: int) -> Sample:
+    """Boolean arrays that broadcast."""
+    return lambda draw: (
+        tuple(draw.integers(shape, 0, 2).astype(bool) for shape in broadcastable(draw, count)),
+        {},
+    )
+
+
 def axis_of(draw: Draw, ndim: int, *, many: bool = True) -> Any:
     """None, an axis, or (many) a tuple of axes; negative ones too."""
     if ndim == 0 or draw.boolean():

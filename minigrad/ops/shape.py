@@ -200,7 +200,7 @@ def _slice_of_concat(i: int, g: Any, *specs: Any, axis: int) -> Any:
 def _concat_sample(draw: Draw) -> Call:
     shape = draw.shape(min_dims=1)
     axis = draw.integer(0, len(shape) - 1)
-    parts = [shape[:axis] + (draw.integer(0, 3),) + shape[axis + 1 :] for _ in range(draw.integer(1, 3))]
+    parts = [(*shape[:axis], draw.integer(0, 3), *shape[axis + 1 :]) for _ in range(draw.integer(1, 3))]
     return ([draw.array(part) for part in parts],), {"axis": axis}
 
 

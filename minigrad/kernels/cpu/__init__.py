@@ -17,6 +17,7 @@ from_numpy = to_numpy = np.asarray
 _COMPILED = {
     "conv": ("conv2d", "conv2d_input", "conv2d_weight"),
     "pool": ("max_pool2d_argmax", "avg_pool2d", "avg_pool2d_input"),
+    "linalg": ("matmul",),
     "gather": ("take_along_axis", "scatter_along_axis"),
 }
 _HOME = {name: module for module, names in _COMPILED.items() for name in names}

@@ -67,7 +67,7 @@ def _compile(function: Callable[..., Any], **options: Any) -> Any:
     options |= {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True}
     compiled: Any = numba.njit(**options)(function)
     folder = cache_folder()
-    if folder is not None:
+    if folder is not None:  # numba has no public way to choose another cache
         compiled._cache = KernelCache(function, folder)
     return compiled
 

@@ -47,7 +47,7 @@ def conv2d_input(
     o, channels, *kernel = weight.shape
     swapped = weight.reshape(groups, o // groups, channels, *kernel).swapaxes(1, 2)
     swapped = swapped.reshape(groups * channels, o // groups, *kernel)
-    x = np.zeros(shape, g.dtype)
+    x = np.empty(shape, g.dtype)
     for residues in np.ndindex(*stride):
         part = x[:, :, residues[0] :: stride[0], residues[1] :: stride[1]]
         axes = zip(residues, kernel, stride, padding, dilation, strict=True)
@@ -88,13 +88,13 @@ def conv2d_weight(
 def correlate(x: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Array:
     """Cross-correlate to an output of any size, after any padding, also a negative one."""
     (n, _, _, w), (o, channels, kh, kw) = x.shape, weight.shape
-    y = np.zeros((n, o, *size), x.dtype)
-    if y.size == 0 or x.size == 0 or weight.size == 0:
-        return y
+    if n * o * size[0] * size[1] == 0 or x.size == 0 or weight.size == 0:
+        return np.zeros((n, o, *size), x.dtype)
     plan = plan_blocks(n, channels, w, size, (kh, kw), stride, padding, dilation)
     threads = numba.get_num_threads()
     columns, sums = np.zeros((threads, plan.size), x.dtype), np.empty((threads, plan.run), x.dtype)
     weights = np.ascontiguousarray(weight).reshape(o, channels * kh * kw)
+    y = np.empty((n, o, *size), x.dtype)
     _sum_blocks(y, np.ascontiguousarray(x), weights, columns, sums, plan, groups)
     return y
 
@@ -125,7 +125,7 @@ def _sum_block(
                 for i in range(min(plan.rows, y.shape[2] - row)):
                     line, run = y[n + b, o, row + i], sums[(b * plan.span + i) * plan.width :]
                     for j in range(len(line)):
-                        line[j] += run[j]
+                        line[j] = run[j] if c == 0 else line[j] + run[j]
 
 
 @jit(fastmath={"contract"})

@@ -42,8 +42,9 @@ def _take(out: Any, x: Any, indices: Any) -> None:
     bundles = -(-out.shape[2] // LINES)
     for part in prange(len(out) * bundles):
         i, first = part // bundles, part % bundles * LINES
+        stop = min(first + LINES, out.shape[2])
         for k in range(out.shape[1]):
-            for j in range(first, min(first + LINES, out.shape[2])):
+            for j in range(first, stop):
                 out[i, k, j] = x[i, indices[i, k, j], j]
 
 
@@ -52,6 +53,7 @@ def _scatter(x: Any, g: Any, indices: Any) -> None:
     bundles = -(-x.shape[2] // LINES)
     for part in prange(len(x) * bundles):
         i, first = part // bundles, part % bundles * LINES
+        stop = min(first + LINES, x.shape[2])
         for k in range(g.shape[1]):
-            for j in range(first, min(first + LINES, x.shape[2])):
+            for j in range(first, stop):
                 x[i, indices[i, k, j], j] += g[i, k, j]

@@ -34,7 +34,6 @@ for _ufunc in (
 _kernel(np.absolute, "abs")
 _kernel(np.power, "pow")
 _kernel(np.where)
-_kernel(np.matmul)
 _kernel(np.broadcast_to)
 _kernel(np.transpose, "permute_dims")
 

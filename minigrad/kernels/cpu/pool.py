@@ -24,7 +24,7 @@ def max_pool2d_argmax(
     """Find the maximum of each window: see `reference.max_pool2d_argmax`."""
     n, c, h, w = x.shape
     size = _size((h, w), kernel_size, stride, padding, dilation, ceil_mode)
-    places = np.zeros((n * c, *size), np.int64)
+    places = np.empty((n * c, *size), np.int64)
     if places.size:
         plan = plan_blocks(n * c, 1, w, size, kernel_size, stride, padding, dilation)
         threads = numba.get_num_threads()
