@@ -4,7 +4,6 @@ Every error raised on purpose is a `MinigradError` and also the builtin that Pyt
 (`ShapeError` is a `ValueError`, `DtypeError` a `TypeError`, ...), so both can be caught.
 """
 
-import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -103,6 +102,8 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     >>> suggestion("view", ["reshape", "sum"])
     "; did you mean 'reshape'?"
     """
+    import difflib  # needed after a miss only
+
     names = list(known)
     guess = _ELSEWHERE.get(name)
     near = [guess] if guess in names else difflib.get_close_matches(name, names, n=1, cutoff=0.7)

@@ -5,6 +5,7 @@ easy as 1, 2, 3", SC 2011): word i depends on the key and i only, so any device 
 distribution here is a fixed function of the words: one word for a uniform or an integer, two for two normals.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -40,8 +41,11 @@ class Generator:
         self.key = tuple(integer("Generator", "key", part) for part in key)
         if min(self.key, default=0) < 0:
             raise ArgumentError(f"Generator: a negative number in the key {self.key}")
-        self._philox_key = _hashed(self.key)
         self.counter = 0
+
+    @functools.cached_property
+    def _philox_key(self) -> np.ndarray:
+        return _hashed(self.key)
 
     def words(self, count: int) -> np.ndarray:
         """The next `count` words of the stream, uint64; the counter moves on by whole blocks of four.
@@ -110,7 +114,7 @@ def _checked(function: str, shape: Shape, dtype: Any) -> tuple[tuple[int, ...], 
 
 
 default = Generator(0)
-"""The stream of whoever passes no generator."""
+"""The stream of whoever passes no generator; `manual_seed` puts another in its place."""
 
 
 def manual_seed(seed: int) -> None:
@@ -118,5 +122,5 @@ def manual_seed(seed: int) -> None:
 
     >>> mg.manual_seed(0)
     """
-    fresh = Generator(seed)
-    default.key, default._philox_key, default.counter = fresh.key, fresh._philox_key, fresh.counter
+    global default
+    default = Generator(seed)

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from minigrad.kernels.geometry import averaged, inside, output_size
 
-Array = npt.NDArray[Any]
+Array = np.ndarray
 Pair = tuple[int, int]
 Shape = tuple[int, ...]
 
