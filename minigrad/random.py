@@ -38,14 +38,14 @@ class Generator:
     """
 
     def __init__(self, *key: int) -> None:
+        self.restart(*key)
+
+    def restart(self, *key: int) -> None:
+        """Become the stream of a key, from its beginning."""
         self.key = tuple(integer("Generator", "key", part) for part in key)
         if min(self.key, default=0) < 0:
             raise ArgumentError(f"Generator: a negative number in the key {self.key}")
         self.counter = 0
-
-    @functools.cached_property
-    def _philox_key(self) -> np.ndarray:
-        return _hashed(self.key)
 
     def words(self, count: int) -> np.ndarray:
         """The next `count` words of the stream, uint64; the counter moves on by whole blocks of four.
@@ -54,7 +54,7 @@ class Generator:
         """
         if count < 0:
             raise ArgumentError(f"words: a negative number of words, {count}")
-        philox = np.random.Philox(key=self._philox_key, counter=self.counter)
+        philox = np.random.Philox(key=_hashed(self.key), counter=self.counter)
         self.counter += -(-count // 4)
         return philox.random_raw(count)
 
@@ -97,6 +97,7 @@ class Generator:
         return asarray(np.argsort(self.words(integer("permutation", "n", n)), kind="stable"))
 
 
+@functools.lru_cache(maxsize=256)
 def _hashed(key: tuple[int, ...]) -> np.ndarray:
     """128 bits for the key of Philox; the lengths go in too, so that no two keys share their words."""
     parts = [part.to_bytes(-(-part.bit_length() // 32) * 4 or 4, "little") for part in key]
@@ -114,7 +115,7 @@ def _checked(function: str, shape: Shape, dtype: Any) -> tuple[tuple[int, ...], 
 
 
 default = Generator(0)
-"""The stream of whoever passes no generator; `manual_seed` puts another in its place."""
+"""The stream of whoever passes no generator."""
 
 
 def manual_seed(seed: int) -> None:
@@ -122,5 +123,4 @@ def manual_seed(seed: int) -> None:
 
     >>> mg.manual_seed(0)
     """
-    global default
-    default = Generator(seed)
+    default.restart(seed)
