@@ -61,11 +61,11 @@ def operands(op: str, names: Sequence[str], values: Sequence[Any], dtypes: str =
             dtype = promote(dtype, value.dtype)
     if dtypes == "floating" and not is_floating(dtype):
         dtype = float32
-    rows = [(name, "", value) for name, value in zip(names, values, strict=True) if isinstance(value, Variable)]
-    if dtypes == "numeric" and dtype == boolean:
-        hint = "combine truth values with & | ~, or convert with astype"
-        raise DtypeError(message(f"{op}: booleans have no arithmetic", rows, hint))
-    if dtypes == "boolean" and dtype != boolean:
+    if (dtypes == "numeric" and dtype == boolean) or (dtypes == "boolean" and dtype != boolean):
+        rows = [(name, "", value) for name, value in zip(names, values, strict=True) if isinstance(value, Variable)]
+        if dtype == boolean:
+            hint = "combine truth values with & | ~, or convert with astype"
+            raise DtypeError(message(f"{op}: booleans have no arithmetic", rows, hint))
         raise DtypeError(message(f"{op}: {dtype} is not boolean", rows, "compare first, e.g. x != 0"))
     return [operand(op, name, value, dtype, like) for name, value in zip(names, values, strict=True)]
 

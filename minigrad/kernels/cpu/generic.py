@@ -140,4 +140,4 @@ def index_put(x: Array, value: Array, *, key: tuple[Any, ...]) -> Array:
 @_kernel
 def full(*, shape: tuple[int, ...], value: float, dtype: np.dtype) -> Array:
     """An array filled with one value."""
-    return np.full(shape, value, dtype)
+    return np.full(shape, value, dtype) if shape else np.array(value, dtype)  # the latter is faster

@@ -1,0 +1,1 @@
+"""Fit a curve with a fully connected network, and watch the fit develop."""

@@ -1,0 +1,462 @@
+"""The compiled kernels equal the reference, the reference equals PyTorch, and compiled code is cached safely."""
+
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from minigrad.kernels import reference
+from minigrad.kernels.cpu import columns, compiler, conv, gather, pool
+from minigrad.kernels.geometry import inside, output_size
+
+# ---- cases -----------------------------------------------------------------------------------------------------------
+
+pairs = lambda low, high: st.tuples(st.integers(low, high), st.integers(low, high))
+
+
+@st.composite
+def arrays(draw, shape, dtype=None, special=False):
+    """Whole numbers (so that ties occur) or reals, with any strides; `special` strews in NaN and infinities."""
+    dtype = dtype or draw(st.sampled_from(["float32", "float64"]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    whole = draw(st.booleans())
+    values = rng.integers(-3, 4, shape) if whole else rng.standard_normal(shape)
+    values = values.astype(dtype)
+    if special:
+        odd = rng.random(shape) < 0.1
+        values[odd] = rng.choice([np.nan, np.inf, -np.inf], odd.sum())
+    layout = draw(st.sampled_from(["contiguous", "reversed", "strided", "transposed"]))
+    if layout == "reversed":
+        return np.ascontiguousarray(values[..., ::-1])[..., ::-1]
+    if layout == "strided":
+        return np.repeat(values, 2, axis=-1)[..., ::2]
+    return np.asfortranarray(values) if layout == "transposed" else values
+
+
+@st.composite
+def convolutions(draw, special=False):
+    """x, weight, g and the options of a convolution that fits; a weight is finite, as zeros around x meet it."""
+    groups, depth = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    kernel, stride, dilation, padding = draw(pairs(1, 4)), draw(pairs(1, 4)), draw(pairs(1, 3)), draw(pairs(0, 5))
+    image = [max(1, dilation[a] * (kernel[a] - 1) + 1 - 2 * padding[a]) + draw(st.integers(0, 7)) for a in (0, 1)]
+    size = [output_size(image[a], kernel[a], stride[a], padding[a], dilation[a]) for a in (0, 1)]
+    n, outputs = draw(st.integers(0, 3)), groups * draw(st.integers(1, 3))
+    x = draw(arrays((n, groups * depth, *image), special=special))
+    weight = draw(arrays((outputs, depth, *kernel), x.dtype))
+    g = draw(arrays((n, outputs, *size), x.dtype, special))
+    return x, weight, g, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+
+
+@st.composite
+def pools(draw, dilated=False, special=False):
+    """x, g and the options of a pooling that fits."""
+    kernel, stride = draw(pairs(1, 4)), draw(pairs(1, 5))
+    padding = tuple(draw(st.integers(0, k // 2)) for k in kernel)
+    dilation = draw(pairs(1, 3)) if dilated else (1, 1)
+    ceil_mode = draw(st.booleans())
+    image = [max(1, dilation[a] * (kernel[a] - 1) + 1 - 2 * padding[a]) + draw(st.integers(0, 9)) for a in (0, 1)]
+    size = [output_size(image[a], kernel[a], stride[a], padding[a], dilation[a], ceil_mode) for a in (0, 1)]
+    n, c = draw(st.integers(0, 3)), draw(st.integers(1, 3))
+    x = draw(arrays((n, c, *image), special=special))
+    g = draw(arrays((n, c, *size), x.dtype))
+    return x, g, {"kernel_size": kernel, "stride": stride, "padding": padding, "ceil_mode": ceil_mode}, dilation
+
+
+@st.composite
+def lines(draw):
+    """x, indices along an axis of it, the axis, and a g for the scatter."""
+    shape = draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
+    axis = draw(st.integers(-len(shape), len(shape) - 1))
+    picked = list(shape)
+    picked[axis] = draw(st.integers(0, 6))
+    x = draw(arrays(tuple(shape), draw(st.sampled_from(["float32", "float64", "int32", "int64", "uint8", "bool"]))))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    indices = rng.integers(-shape[axis], shape[axis], picked)
+    return x, indices, axis, draw(arrays(tuple(picked)))
+
+
+@pytest.fixture(params=["usual", "tiny"], scope="module")
+def blocks(request):
+    """Blocks of the usual size, and so small that every case needs several."""
+    patch = pytest.MonkeyPatch()
+    if request.param == "tiny":
+        patch.setattr(columns, "POSITIONS", 12)
+        patch.setattr(columns, "ELEMENTS", 40)
+    columns.plan_blocks.cache_clear()
+    yield request.param
+    patch.undo()
+    columns.plan_blocks.cache_clear()
+
+
+several = settings(max_examples=30, deadline=None)
+
+
+def with_threads(count, function, *args, **options):
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+    try:
+        return function(*args, **options)
+    finally:
+        numba.set_num_threads(before)
+
+
+def check(name, kernel, *inputs, exact=False, terms=1.0, **options):
+    """Compare a kernel with the reference; `terms` bounds the sum of the magnitudes that it adds up."""
+    before = [array.copy() for array in inputs]
+    found = with_threads(2, kernel, *inputs, **options)
+    wide = [array.astype("float64") if array.dtype.kind == "f" else array for array in inputs]
+    with np.errstate(invalid="ignore"):
+        expected = getattr(reference, name)(*wide, **options)
+    assert found.shape == expected.shape
+    if exact:
+        np.testing.assert_array_equal(found, expected)
+    else:
+        assert found.dtype == inputs[0].dtype
+        tolerance = 20 * np.finfo(found.dtype).eps
+        np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * terms)
+    for array, copy in zip(inputs, before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+        assert not np.shares_memory(array, found)
+    for count in (1, 2):
+        assert with_threads(count, kernel, *inputs, **options).tobytes() == found.tobytes()
+
+
+def magnitude(name, *inputs, **options):
+    """The largest sum of absolute values behind one element of the result, infinities and NaN aside."""
+    sizes = [np.abs(np.nan_to_num(array.astype("float64"), nan=0, posinf=0, neginf=0)) for array in inputs]
+    return getattr(reference, name)(*sizes, **options).max(initial=1)
+
+
+# ---- kernels and reference -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("blocks")
+@pytest.mark.parametrize("special", [False, True])
+class TestConvolution:
+    @several
+    @given(data=st.data())
+    def test_forward(self, special, data):
+        x, weight, _, options = data.draw(convolutions(special))
+        check("conv2d", conv.conv2d, x, weight, terms=magnitude("conv2d", x, weight, **options), **options)
+
+    @several
+    @given(data=st.data())
+    def test_input(self, special, data):
+        x, weight, g, options = data.draw(convolutions(special))
+        options["shape"] = x.shape
+        terms = magnitude("conv2d_input", g, weight, **options)
+        check("conv2d_input", conv.conv2d_input, g, weight, terms=terms, **options)
+
+    @several
+    @given(data=st.data())
+    def test_weight(self, special, data):
+        x, weight, g, options = data.draw(convolutions(special))
+        options["shape"] = weight.shape
+        terms = magnitude("conv2d_weight", g, x, **options)
+        check("conv2d_weight", conv.conv2d_weight, g, x, terms=terms, **options)
+
+
+@pytest.mark.usefixtures("blocks")
+class TestPooling:
+    @several
+    @given(pools(dilated=True, special=True))
+    def test_argmax(self, case):
+        x, _, options, dilation = case
+        check("max_pool2d_argmax", pool.max_pool2d_argmax, x, exact=True, dilation=dilation, **options)
+
+    @several
+    @given(pools(special=True), st.booleans())
+    def test_average(self, case, include):
+        x, _, options, _ = case
+        check("avg_pool2d", pool.avg_pool2d, x, terms=16 * 4, count_include_pad=include, **options)
+
+    @several
+    @given(pools(), st.booleans())
+    def test_average_input(self, case, include):
+        x, g, options, _ = case
+        options |= {"shape": x.shape, "count_include_pad": include}
+        check("avg_pool2d_input", pool.avg_pool2d_input, g, terms=16 * 4, **options)
+
+    def test_a_window_of_minus_infinity_chooses_its_first_pixel(self):
+        x = np.full((1, 1, 3, 4), -np.inf, "float32")
+        options = {"kernel_size": (2, 2), "stride": (2, 2), "padding": (1, 1), "dilation": (1, 1), "ceil_mode": False}
+        assert pool.max_pool2d_argmax(x, **options).tolist() == [[[[0, 1, 3], [4, 5, 7]]]]
+
+    def test_nan_wins_wherever_it_is(self):
+        x = np.arange(9, dtype="float32").reshape(1, 1, 3, 3)
+        options = {"kernel_size": (3, 3), "stride": (3, 3), "padding": (0, 0), "dilation": (1, 1), "ceil_mode": False}
+        for place in range(9):
+            image = np.where(np.arange(9).reshape(x.shape) == place, np.float32(np.nan), x)
+            assert pool.max_pool2d_argmax(image, **options).item() == place
+
+
+class TestGather:
+    @several
+    @given(lines())
+    def test_take(self, case):
+        x, indices, axis, _ = case
+        check("take_along_axis", gather.take_along_axis, x, indices, exact=True, axis=axis)
+
+    @several
+    @given(lines())
+    def test_scatter(self, case):
+        x, indices, axis, g = case
+        check("scatter_along_axis", gather.scatter_along_axis, g, indices, terms=30, axis=axis, shape=x.shape)
+
+    def test_more_lines_than_one_thread_goes_through_together(self):
+        rng = np.random.default_rng(0)
+        x, g = rng.standard_normal((2, 5, 3 * gather.LINES - 7)), rng.standard_normal((2, 9, 3 * gather.LINES - 7))
+        indices = rng.integers(0, 5, g.shape)
+        check("take_along_axis", gather.take_along_axis, x, indices, exact=True, axis=1)
+        check("scatter_along_axis", gather.scatter_along_axis, g, indices, terms=30, axis=1, shape=x.shape)
+
+
+@pytest.mark.parametrize("images", [1, 5])
+@pytest.mark.parametrize("channels", [1, 9])
+def test_blocks_of_the_usual_size(images, channels):
+    rng = np.random.default_rng(images)
+    x = rng.standard_normal((images, channels, 45, 38)).astype("float32")
+    weight = rng.standard_normal((7, channels, 5, 3)).astype("float32")
+    options = {"stride": (1, 1), "padding": (2, 0), "dilation": (1, 2), "groups": 1}
+    y = conv.conv2d(x, weight, **options)
+    check("conv2d", conv.conv2d, x, weight, terms=15 * channels, **options)
+    check("conv2d_input", conv.conv2d_input, y, weight, terms=1e3 * channels, shape=x.shape, **options)
+    check("conv2d_weight", conv.conv2d_weight, y, x, terms=1e5 * channels, shape=weight.shape, **options)
+
+
+def test_a_convolution_without_pixels_or_images():
+    options = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
+    weight = np.ones((2, 3, 2, 2), "float32")
+    for x in (np.ones((0, 3, 4, 4), "float32"), np.ones((1, 3, 0, 4), "float32")):
+        y = conv.conv2d(x, weight, **options)
+        assert not y.any()
+        assert not conv.conv2d_weight(y, x, shape=weight.shape, **options).any()
+        assert conv.conv2d_input(y, weight, shape=x.shape, **options).shape == x.shape
+
+
+@given(st.integers(0, 6), st.integers(-9, 9), st.integers(1, 4), st.integers(0, 9))
+def test_inside_is_a_plain_search(count, start, step, size):
+    assert list(range(*inside(count, start, step, size))) == [i for i in range(count) if 0 <= start + i * step < size]
+
+
+# ---- reference and PyTorch -------------------------------------------------------------------------------------------
+
+
+class TestReference:
+    @several
+    @given(convolutions())
+    def test_convolution(self, case):
+        torch = pytest.importorskip("torch")
+        x, weight, g, options = case
+        assume(len(x))
+        x, weight, g = (torch.tensor(array.astype("float64")) for array in (x, weight, g))
+        x.requires_grad = weight.requires_grad = True
+        y = torch.nn.functional.conv2d(x, weight, **options)
+        by_x, by_weight = torch.autograd.grad(y, (x, weight), g)
+        x, weight, g, y = (tensor.detach().numpy() for tensor in (x, weight, g, y))
+        close = lambda found, expected: np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+        close(reference.conv2d(x, weight, **options), y)
+        close(reference.conv2d_input(g, weight, shape=x.shape, **options), by_x)
+        close(reference.conv2d_weight(g, x, shape=weight.shape, **options), by_weight)
+
+    @several
+    @given(pools(dilated=True, special=True))
+    def test_argmax(self, case):
+        torch = pytest.importorskip("torch")
+        x, _, options, dilation = case
+        assume(len(x))
+        for a in (0, 1):  # PyTorch has no pixel to name under a window without any
+            k, s, p = (options[name][a] for name in ("kernel_size", "stride", "padding"))
+            count = output_size(x.shape[2 + a], k, s, p, dilation[a], options["ceil_mode"])
+            spans = [inside(k, i * s - p, dilation[a], x.shape[2 + a]) for i in range(count)]
+            assume(all(first < stop for first, stop in spans))
+        tensor = torch.tensor(np.ascontiguousarray(x))
+        _, places = torch.nn.functional.max_pool2d(tensor, dilation=dilation, return_indices=True, **options)
+        np.testing.assert_array_equal(reference.max_pool2d_argmax(x, dilation=dilation, **options), places)
+
+    @several
+    @given(pools(), st.booleans())
+    def test_average(self, case, include):
+        torch = pytest.importorskip("torch")
+        x, g, options, _ = case
+        assume(len(x))
+        x, g = (torch.tensor(array.astype("float64")) for array in (x, g))
+        x.requires_grad = True
+        y = torch.nn.functional.avg_pool2d(x, count_include_pad=include, **options)
+        (by_x,) = torch.autograd.grad(y, x, g)
+        x, g, y = (tensor.detach().numpy() for tensor in (x, g, y))
+        options["count_include_pad"] = include
+        np.testing.assert_allclose(reference.avg_pool2d(x, **options), y, atol=1e-12)
+        np.testing.assert_allclose(reference.avg_pool2d_input(g, shape=x.shape, **options), by_x, atol=1e-12)
+
+    @several
+    @given(lines())
+    def test_scatter(self, case):
+        torch = pytest.importorskip("torch")
+        x, indices, axis, g = case
+        places = torch.tensor(indices % x.shape[axis])
+        expected = torch.zeros(x.shape, dtype=torch.float64).scatter_add(
+            axis, places, torch.tensor(g.astype("float64"))
+        )
+        found = reference.scatter_along_axis(g.astype("float64"), indices, axis=axis, shape=x.shape)
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+# ---- threads ---------------------------------------------------------------------------------------------------------
+
+TWO_THREADS = """
+import sys
+import numpy as np
+from concurrent.futures import ThreadPoolExecutor
+from minigrad.kernels.cpu import gather
+x = np.arange(6000.0).reshape(3000, 2)
+indices = (np.arange(6000).reshape(3000, 2) % 2)
+expected = np.take_along_axis(x, indices, 1)
+work = lambda _: all((gather.take_along_axis(x, indices, axis=1) == expected).all() for _ in range(200))
+with ThreadPoolExecutor(4) as pool:
+    assert all(pool.map(work, range(4)))
+"""
+
+
+def run(script, **variables):
+    return subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, **variables}, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("layer", ["default", "workqueue"])
+def test_kernels_are_called_from_several_threads(layer):
+    done = run(TWO_THREADS, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2")
+    assert done.returncode == 0, done.stderr
+
+
+def test_different_kernels_run_in_several_threads():
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal((4, 3, 20, 20)), rng.standard_normal((5, 3, 3, 3))
+    options = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1)}
+    kernels = [
+        lambda: conv.conv2d(x, weight, groups=1, **options),
+        lambda: pool.max_pool2d_argmax(x, kernel_size=(3, 3), ceil_mode=False, **options),
+    ]
+    expected = [kernel().tobytes() for kernel in kernels]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda i: kernels[i % 2]().tobytes() == expected[i % 2], range(40)))
+    assert all(found)
+
+
+# ---- compiled code on disk -------------------------------------------------------------------------------------------
+
+
+def add_one(x):
+    return x + 1
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A function that compiles `add_one` as a new process would; the cache in `tmp_path` is all that it shares."""
+    monkeypatch.setenv("MINIGRAD_CACHE", str(tmp_path / "cache"))
+
+    def compile_again():
+        compiled = compiler._compile(add_one)
+        assert compiled(1) == 2
+        return sum(compiled.stats.cache_hits.values())
+
+    return compile_again
+
+
+def files(folder):
+    return sorted(folder.rglob("*.bin"))
+
+
+def test_compiled_code_is_found_again(cache, tmp_path):
+    assert (cache(), len(files(tmp_path))) == (0, 1)
+    written = files(tmp_path)[0].stat()
+    assert (cache(), len(files(tmp_path))) == (1, 1)
+    assert files(tmp_path)[0].stat().st_mtime_ns == written.st_mtime_ns
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "changed", "a folder"])
+def test_a_damaged_file_is_compiled_again(cache, tmp_path, damage):
+    cache()
+    (path,) = files(tmp_path)
+    content = path.read_bytes()
+    if damage == "a folder":
+        path.unlink()
+        path.mkdir()
+    else:
+        middle = len(content) // 2
+        changed = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        path.write_bytes({"empty": b"", "cut": content[:middle], "changed": changed}[damage])
+    assert cache() == 0
+    assert cache() == (0 if damage == "a folder" else 1)
+
+
+def test_a_folder_for_reading_only_serves_and_is_left_alone(cache, tmp_path):
+    cache()
+    folder = files(tmp_path)[0].parent
+    folder.chmod(0o555)
+    try:
+        assert cache() == 1
+    finally:
+        folder.chmod(0o755)
+    assert [path.suffix for path in folder.iterdir()] == [".bin"]
+
+
+def test_without_a_place_to_write_nothing_is_cached(cache, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MINIGRAD_CACHE", str(tmp_path / "file" / "cache"))
+    assert (cache(), cache()) == (0, 0)
+    assert files(tmp_path) == []
+
+
+def test_without_a_home_nothing_is_cached(cache, monkeypatch):
+    def no_home():
+        raise RuntimeError
+
+    for name in ("MINIGRAD_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    assert compiler.cache_folder() is None
+    assert (cache(), cache()) == (0, 0)
+
+
+def test_an_edit_of_any_kernel_source_changes_the_folder(tmp_path):
+    names = set()
+    sources = [path.relative_to(compiler.SOURCES) for path in sorted(compiler.SOURCES.rglob("*.py"))]
+    assert Path("geometry.py") in sources
+    assert Path("cpu", "conv.py") in sources
+    for i, edited in enumerate([None, *sources]):
+        copy = tmp_path / str(i)
+        shutil.copytree(compiler.SOURCES, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        if edited:
+            with (copy / edited).open("a") as source:
+                source.write("\n")
+        names.add(compiler.digest(copy))
+    assert len(names) == len(sources) + 1
+    assert compiler.digest(tmp_path / "0") == compiler.digest(compiler.SOURCES)
+
+
+SHARED = """
+from minigrad.kernels.cpu import compiler
+def add_one(x):
+    return x + 1
+compiled = compiler._compile(add_one)
+assert compiled(1) == 2
+print(sum(compiled.stats.cache_hits.values()))
+"""
+
+
+def test_processes_share_a_cache(tmp_path):
+    with ThreadPoolExecutor(2) as threads:
+        for done in threads.map(lambda _: run(SHARED, MINIGRAD_CACHE=str(tmp_path)), range(2)):
+            assert done.returncode == 0, done.stderr
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == files(tmp_path)
+    assert run(SHARED, MINIGRAD_CACHE=str(tmp_path)).stdout == "1\n"
