@@ -7,6 +7,7 @@ import math
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Self
@@ -20,8 +21,11 @@ EXTRAS = ("matplotlib", "threadpoolctl", "tqdm")
 def run(module: str, arguments: Sequence[str] | None = None) -> int:
     """Run a module's `main` and return the exit status: every expected failure ends in one message.
 
-    The module is imported here, so that a missing package is such a failure too.
+    The module is imported here, so that a missing package is such a failure too. What the terminal cannot show is
+    printed as an escape.
     """
+    with suppress(AttributeError):  # a stream of another kind
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         return importlib.import_module(module).main(arguments)
     except MinigradError as error:

@@ -28,23 +28,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = Parser("python -m demos.scenes", description="Train a network to tell kinds of scene apart.")
+    program = "python -m demos.scenes"
+    parser = Parser(
+        program,
+        usage=f"{program} [options]\n       {program} predict CHECKPOINT IMAGE...",
+        description="Train a network to tell kinds of scene apart, or classify pictures with one.",
+    )
     parser.set_defaults(command=train)
     add = parser.add_argument
     add("--data", metavar="FOLDER_OR_ZIP", help="holds train/CLASS/ and test/CLASS/ (default: scenes drawn on the fly)")
-    add("--model", choices=RECIPES, default="simplenet", help="(default: simplenet)")
+    add("--model", choices=RECIPES, default="simplenet", help="the network (default: simplenet)")
     add("--epochs", type=positive, default=30, metavar="N", help="passes over the training pictures (default: 30)")
     add("--batch-size", type=positive, default=32, metavar="N", help="pictures a step (default: 32)")
     add("--lr", type=rate, metavar="RATE", help="learning rate (default: the network's own)")
     add("--seed", type=whole, default=0, metavar="N", help="of all that is random (default: 0)")
     add("--threads", type=positive, metavar="N", help="threads to compute with (default: one a core)")
     add("--out", default="runs/scenes", metavar="DIR", help="for the report and all else (default: runs/scenes)")
-    add("--resume", action="store_true", help="go on from the checkpoint in DIR")
+    add("--resume", action="store_true", help="go on from the checkpoint in DIR, to --epochs in all")
 
-    commands = parser.add_subparsers(metavar="predict", title="classify pictures instead")
-    second = commands.add_parser("predict", help="CHECKPOINT IMAGE...: name the likeliest classes of each image")
+    second = parser.add_subparsers(prog=program, title="commands").add_parser("predict", help="classify pictures")
     second.set_defaults(command=classify)
-    second.add_argument("checkpoint", metavar="CHECKPOINT", help="the checkpoint.npz that a training wrote")
+    second.add_argument("checkpoint", metavar="CHECKPOINT", help="the checkpoint.npz of a training")
     second.add_argument("images", metavar="IMAGE", nargs="+", help="an image file")
     return parser.parse_args(arguments)
 

@@ -68,7 +68,7 @@ RECIPES = {
     "simplenet-final": Recipe(
         simplenet_final,
         lr=2e-3,
-        weight_decay=1e-3,
+        weight_decay=3e-3,
         annealed=True,
         augment=(RandomFlip(), IntensityJitter(brightness=0.2, contrast=0.2)),
     ),

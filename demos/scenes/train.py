@@ -165,10 +165,6 @@ def linear_accuracy(train: ImageDataset, test: ImageDataset, normalize: Transfor
     model = nn.Sequential(nn.Flatten(), nn.Linear(pixels, len(train.classes), generator=generator))
     optimizer = optim.Adam(model.parameters(), lr=1e-4)
     for epoch in range(10):
-        learn(
-            model,
-            optimizer,
-            batches(train, 32, shuffle=True, seed=seed, epoch=epoch, transform=normalize),
-            lambda: None,
-        )
+        shuffled = batches(train, 128, shuffle=True, seed=seed, epoch=epoch, transform=normalize)
+        learn(model, optimizer, shuffled, lambda: None)
     return accuracy(predict(model, test, normalize), test)

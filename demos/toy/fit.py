@@ -22,7 +22,7 @@ from minigrad.io import atomic_write
 
 TARGETS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "cosine": np.cos,
-    "steps": lambda x: np.floor(2 * x / np.pi) / 4,
+    "steps": lambda x: np.floor(x) / 4,
 }
 
 
@@ -113,7 +113,7 @@ def draw(path: str | os.PathLike[str], x: np.ndarray, y: np.ndarray, fits: Mappi
             panel.plot(x, y, color="#a8a29e", linewidth=5, label="data")
             panel.plot(x, fit, color="#0f766e", label="network")
             panel.set_title(f"after {step} steps" if step else "before the first step")
-        axes[0].legend(loc="lower center", ncols=2)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
         for unused in axes[len(fits) :]:
             unused.axis("off")
         with atomic_write(path) as file:

@@ -120,7 +120,7 @@ def _sum_block(
         count = min(plan.channels, channels - c)
         copy_columns(columns, x, n, group * channels + c, count, row, 0.0, plan)
         for o in range(group * outputs, (group + 1) * outputs):
-            _sum_runs(sums, columns, plan.taps, weight[o, c * area : (c + count) * area])
+            sum_runs(sums, columns, plan.taps, weight[o, c * area : (c + count) * area])
             for b in range(min(plan.images, len(y) - n)):
                 for i in range(min(plan.rows, y.shape[2] - row)):
                     line, run = y[n + b, o, row + i], sums[(b * plan.span + i) * plan.width :]
@@ -129,7 +129,7 @@ def _sum_block(
 
 
 @jit(fastmath={"contract"})
-def _sum_runs(sums: Any, columns: Any, taps: Any, weight: Any) -> None:
+def sum_runs(sums: Any, columns: Any, taps: Any, weight: Any) -> None:
     """sums[p] = sum over k of weight[k] * columns[taps[k] + p], in passes over p for eight k at a time."""
     run = np.uintp(len(sums))  # unsigned indices need no test for negative ones, which would keep vectors away
     for p in range(run):

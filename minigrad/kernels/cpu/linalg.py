@@ -12,7 +12,7 @@ import numpy.typing as npt
 from numba import prange
 
 from minigrad.kernels.cpu.compiler import kernel
-from minigrad.kernels.cpu.conv import _sum_runs
+from minigrad.kernels.cpu.conv import sum_runs
 
 Array = npt.NDArray[Any]
 
@@ -33,4 +33,4 @@ def matmul(x: Array, y: Array) -> Array:
 @kernel
 def _multiply_rows(out: Any, x: Any, y: Any, starts: Any) -> None:
     for i in prange(len(out)):
-        _sum_runs(out[i], y, starts, x[i])
+        sum_runs(out[i], y, starts, x[i])
