@@ -22,6 +22,12 @@ def _kernel(function: Callable[..., Any], name: str = "") -> Callable[..., Array
     return kernel
 
 
+def _mover(function: Callable[..., Array]) -> Callable[..., Array]:
+    """Enter a function that only moves elements and returns an array: it needs none of what `_kernel` adds."""
+    KERNELS[function.__name__] = function
+    return function
+
+
 for _ufunc in (
     *(np.add, np.subtract, np.multiply, np.divide, np.floor_divide, np.remainder, np.negative, np.square),
     *(np.exp, np.expm1, np.log, np.log1p, np.sqrt, np.sin, np.cos, np.tanh, np.logaddexp),
@@ -33,8 +39,7 @@ for _ufunc in (
 _kernel(np.absolute, "abs")
 _kernel(np.power, "pow")
 _kernel(np.where)
-_kernel(np.broadcast_to)
-_kernel(np.transpose, "permute_dims")
+KERNELS["permute_dims"] = np.transpose
 
 
 @_kernel
@@ -86,16 +91,22 @@ def all(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
     return np.all(x, axis=axis, keepdims=keepdims)
 
 
-@_kernel
+@_mover
 def alias(x: Array) -> Array:
     """x itself: arrays are never changed, so it can be shared."""
     return x
 
 
-@_kernel
+@_mover
 def reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
     """A view where the strides allow one."""
     return x.reshape(shape)
+
+
+@_mover
+def broadcast_to(x: Array, *, shape: tuple[int, ...]) -> Array:
+    """A view with stride 0 along the new axes."""
+    return np.broadcast_to(x, shape)
 
 
 @_kernel
@@ -137,7 +148,7 @@ def index_put(x: Array, value: Array, *, key: tuple[Any, ...]) -> Array:
     return out
 
 
-@_kernel
+@_mover
 def full(*, shape: tuple[int, ...], value: float, dtype: np.dtype) -> Array:
     """An array filled with one value."""
     return np.full(shape, value, dtype) if shape else np.array(value, dtype)  # the latter is faster
