@@ -6,7 +6,7 @@
     (x * x).sum().backward()
     x.grad                                   # tensor([2., 4.])
 
-This namespace follows the Python array API standard; `minigrad.nn`, `minigrad.optim`, `minigrad.data`,
+The names are those of the Python array API standard, as far as they go; `minigrad.nn`, `minigrad.optim`, `minigrad.data`,
 `minigrad.random` and `minigrad.testing` are loaded at their first use.
 """
 

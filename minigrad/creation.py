@@ -218,6 +218,8 @@ def one_hot(labels: Tensor, /, classes: int, *, dtype: Any = float32) -> Tensor:
     tensor([[0., 0., 1.],
             [1., 0., 0.]])
     """
+    if not isinstance(labels, Tensor):
+        raise OperandError(f"one_hot: the labels are a {type(labels).__name__}, not a tensor")
     if labels.dtype.kind not in "iu":
         raise DtypeError(f"one_hot: labels of dtype {labels.dtype} are not integers")
     if ((labels < 0) | (labels >= classes)).any():

@@ -136,9 +136,8 @@ class Node:
         return inputs, out
 
     def free(self) -> None:
-        """Give up the saved arrays and the way to the parents."""
+        """Give up the saved arrays; the way to the parents stays, so that a later sweep sees what it has lost."""
         self.inputs = self.out = None
-        self.parents = ()
 
 
 class _Mode(threading.local):

@@ -7,6 +7,7 @@ distribution here is a fixed function of the words: one word for a uniform or an
 
 import functools
 import math
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,9 @@ from minigrad.ops.checks import integer, shape_of
 from minigrad.tensor import Tensor
 
 Shape = int | Sequence[int]
+
+
+_reserving = threading.Lock()  # threads may draw from one generator: each gets blocks of its own
 
 
 class Generator:
@@ -54,8 +58,10 @@ class Generator:
         """
         if count < 0:
             raise ArgumentError(f"words: a negative number of words, {count}")
-        philox = np.random.Philox(key=_hashed(self.key), counter=self.counter)
-        self.counter += -(-count // 4)
+        with _reserving:
+            first = self.counter
+            self.counter += -(-count // 4)
+        philox = np.random.Philox(key=_hashed(self.key), counter=first)
         return philox.random_raw(count)
 
     def _fractions(self, count: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import math
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from types import ModuleType
@@ -171,7 +172,7 @@ class Tensor(graph.Variable):
         keep = create_graph if retain_graph is None else retain_graph
         found = graph.pull({self._node: seed}, create_graph=create_graph, free=not keep)
         for leaf, g in found.items():
-            with graph.recording(create_graph):
+            with _accumulating, graph.recording(create_graph):
                 leaf.grad = g if leaf.grad is None else leaf.grad + g
 
     # ---- how it reads ------------------------------------------------------------------------------------------------
@@ -240,6 +241,10 @@ class Tensor(graph.Variable):
             raise GraphError(
                 "x[i] = v on a leaf that requires grad would lose its gradient\n"
                 "hint: do it under minigrad.no_grad(), or on a copy: y = x + 0"
+            )
+        if not graph.is_recording() and not self.is_leaf:
+            raise GraphError(
+                "x[i] = v under no_grad would cut x off from its graph\nhint: write into a copy: y = x.detach()"
             )
         keep = self._node if self.is_leaf else None
         changed = ops.index_put(self, key, ops.checks.operand("index_put", "value", value, self.dtype, self))
@@ -472,6 +477,9 @@ class Tensor(graph.Variable):
         if self.ndim != 2:
             raise ShapeError(f"T: {self.ndim} axes, a matrix has 2\nhint: use mT or permute_dims")
         return self.mT
+
+
+_accumulating = threading.Lock()  # threads may run backward on graphs with leaves in common
 
 
 def _rebuild(kind: type[Tensor], array: np.ndarray, requires_grad: bool) -> Tensor:

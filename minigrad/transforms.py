@@ -94,6 +94,9 @@ def value_and_grad(f: Callable[..., Tensor], argnums: int | Sequence[int] = 0) -
         if any(not -len(args) <= place < len(args) for place in places):
             raise ArgumentError(f"grad: argnums = {argnums}, but the function was called with {len(args)} arguments")
 
+        if len({place % len(args) for place in places}) < len(places):
+            raise ArgumentError(f"grad: argnums = {argnums} names an argument twice")
+
         def of_chosen(*chosen: Tensor) -> Tensor:
             full = list(args)
             for place, value in zip(places, chosen, strict=True):

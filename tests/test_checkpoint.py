@@ -188,14 +188,14 @@ def test_a_shape_that_the_data_do_not_fill(saved, shape):
 
 
 def test_a_compressed_archive(saved):
-    refused(rewritten(saved, {"zeros.npy": npy(np.zeros(10**6))}, zipfile.ZIP_DEFLATED), "compressed")
+    refused(rewritten(saved, {"zeros.npy": npy(np.zeros(10**6))}, zipfile.ZIP_DEFLATED), "it is compressed")
 
 
 def test_entries_that_share_their_bytes(saved):
     with zipfile.ZipFile(saved, "a") as archive:
         archive.filelist += [archive.getinfo("0.weight.npy")] * 50
         archive._didModify = True  # write the table of contents again
-    refused(saved, "overlap")
+    refused(saved, "entries overlap")
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,14 @@ def interrupt_in(monkeypatch, module, name, call):
     monkeypatch.setattr(module, name, interrupted)
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """Python's own answer to Ctrl-C, which a test may run without, and no other when the demo has ended."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
+
+
 # ---- scenes ----------------------------------------------------------------------------------------------------------
 
 
@@ -134,6 +142,25 @@ def test_what_the_report_is_given(pictures, tmp_path, monkeypatch):
         assert picture.name.split("/")[1] == picture.label
         assert np.array_equal(picture.image, np.asarray(Image.open(pictures / picture.name)))
     assert sum(h.label != h.predicted for h in hardest) == min(10, confusion.sum() - np.trace(confusion))
+
+
+def test_the_confusion_matrix_has_a_row_for_each_true_class(pictures, tmp_path, monkeypatch):
+    given = {}
+    monkeypatch.setattr(commands, "write_report", lambda path, **facts: given.update(facts))
+    monkeypatch.setattr(commands, "predict", lambda model, data, normalize: mg.tensor([[1.0, 0.0, 0.0]] * len(data)))
+    assert scenes("--data", pictures, "--epochs", 1, "--out", tmp_path) == 0
+    assert given["confusion"].tolist() == [[4, 0, 0], [4, 0, 0], [4, 0, 0]]
+    assert {picture.predicted for picture in given["hardest"]} == {"checks"}
+
+
+def test_each_epoch_has_an_order_of_its_own(pictures, tmp_path, monkeypatch):
+    orders = []
+    original = train.learn
+    monkeypatch.setattr(
+        train, "learn", lambda *args: orders.append([y.tolist() for _, y in args[2]]) or original(*args)
+    )
+    assert scenes("--data", pictures, "--epochs", 2, "--out", tmp_path) == 0
+    assert orders[0] != orders[1]
 
 
 def test_table(pictures, tmp_path, capsys):
@@ -248,7 +275,6 @@ def test_the_second_ctrl_c_ends_at_once(pictures, tmp_path, monkeypatch, capsys)
     assert capsys.readouterr().err.endswith("error: interrupted\n")
     _, metadata = load_checkpoint(tmp_path / "checkpoint.npz")
     assert len(metadata["history"]) == 1
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_ctrl_c_before_the_training(pictures, tmp_path, monkeypatch, capsys):

@@ -175,14 +175,14 @@ def learn_epochs(
         def advance() -> None:
             bar.update()
             if interrupt.requested:
-                bar.set_description("finishing this epoch (Ctrl-C again to quit)")
+                bar.set_description("finishing this epoch (Ctrl-C again to quit)", refresh=False)
 
         while training.epochs < epochs and not interrupt.requested:
-            bar.set_description(f"epoch {training.epochs + 1} of {epochs}")
+            bar.set_description(f"epoch {training.epochs + 1} of {epochs}", refresh=False)
             training.learn_epoch(train_set, test_set, epochs, advance)
             training.save(checkpoint)
             last = training.history[-1]
-            bar.set_postfix_str(f"train {last['train_accuracy']:.1%}, test {last['test_accuracy']:.1%}")
+            bar.set_postfix_str(f"train {last['train_accuracy']:.1%}, test {last['test_accuracy']:.1%}", refresh=False)
     return training.epochs < epochs
 
 

@@ -116,7 +116,11 @@ def binary_cross_entropy_with_logits(logits: Tensor, targets: Tensor, *, reducti
     if outside.any():
         value = targets[outside][0].item()
         raise ArgumentError(f"binary_cross_entropy_with_logits: target {value} is not in [0, 1]")
-    return _reduce("binary_cross_entropy_with_logits", ops.softplus(logits) - logits * targets, reduction)
+    return _reduce(
+        "binary_cross_entropy_with_logits",
+        ops.softplus(-logits) * targets + ops.softplus(logits) * (1 - targets),
+        reduction,
+    )
 
 
 def _same_shape(loss: str, prediction: Tensor, target: Tensor) -> None:

@@ -137,7 +137,12 @@ class Module:
 
     def state_dict(self) -> dict[str, Tensor]:
         """All parameters and buffers by path, as tensors outside the graph."""
-        return {path: part.detach() for path, part in _walk(self, "", None) if isinstance(part, Tensor)}
+        return {path: part.detach() for path, part in self._state()}
+
+    def _state(self) -> Iterator[tuple[str, Tensor]]:
+        """Parameters and buffers under every path; a tensor that an op made (a cached activation) is neither."""
+        found = _walk(self, "", None)
+        return ((path, part) for path, part in found if isinstance(part, Tensor) and part.is_leaf)
 
     def load_state_dict(self, state: Mapping[str, Tensor | np.ndarray]) -> None:
         """Take the values of a `state_dict`; nothing is changed unless all of it fits.
@@ -147,7 +152,7 @@ class Module:
         ArgumentError
             Naming every missing, unexpected and mis-shaped entry at once.
         """
-        own = {path: part for path, part in _walk(self, "", None) if isinstance(part, Tensor)}
+        own = dict(self._state())
         found = {path: value if isinstance(value, Tensor) else asarray(value) for path, value in state.items()}
         problems = [f"missing: {path} {part.shape}" for path, part in own.items() if path not in found]
         problems += [f"unexpected: {path} {value.shape}" for path, value in found.items() if path not in own]

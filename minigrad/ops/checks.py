@@ -77,7 +77,7 @@ def operand(op: str, name: str, value: Any, dtype: np.dtype, like: Any) -> Any:
     if isinstance(value, (*SCALARS, np.generic)):
         try:
             return full((), value, dtype, like)
-        except OverflowError:
+        except (OverflowError, ValueError):
             raise ArgumentError(f"{op}: {name} = {value} does not fit in {dtype}") from None
     if isinstance(value, np.ndarray):
         return like._result_class._wrap(kernels.backend(like.device).from_numpy(value.astype(dtype)))

@@ -270,7 +270,13 @@ def sigmoid(x: Any, /) -> Any:
     """
 
 
-@elementwise(lambda out: out > 0, sample=unary(away_from=0.0), oracle=pointwise(lambda x: max(x, 0.0)), method="relu")
+@elementwise(
+    lambda out: out > 0,
+    selects=True,
+    sample=unary(away_from=0.0),
+    oracle=pointwise(lambda x: max(x, 0.0)),
+    method="relu",
+)
 def relu(x: Any, /) -> Any:
     """max(x, 0), with derivative 0 at 0.
 
@@ -298,6 +304,7 @@ def logaddexp(x: Any, y: Any, /) -> Any:
 
 @elementwise(
     *(lambda x, y: where(x == y, 0.5, x > y), lambda x, y: where(x == y, 0.5, y > x)),
+    selects=True,
     sample=apart,
     oracle=pointwise(max),
 )
@@ -311,6 +318,7 @@ def maximum(x: Any, y: Any, /) -> Any:
 
 @elementwise(
     *(lambda x, y: where(x == y, 0.5, x < y), lambda x, y: where(x == y, 0.5, y < x)),
+    selects=True,
     sample=apart,
     oracle=pointwise(min),
 )

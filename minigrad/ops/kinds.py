@@ -80,10 +80,12 @@ class Elementwise(Record):
     """out[i] = f(x[i], y[i], ...), broadcasting.
 
     `partials` holds the derivative with respect to each input: a number, None (zero), or a function. A function
-    names the inputs it needs (and `out`, if it needs that), and only those are kept for the backward.
+    names the inputs it needs (and `out`, if it needs that), and only those are kept for the backward. In an op that
+    `selects`, a partial of 0 means that the input was not chosen: it gets 0, also where the cotangent is infinite.
     """
 
     partials: tuple[Rule | float | None, ...]
+    selects: bool = False
     wants: tuple[tuple[int, ...], ...] = field(init=False)
     kept: dict[tuple[bool, ...], tuple[tuple[bool, ...], bool]] = field(init=False)
 
@@ -108,7 +110,8 @@ class Elementwise(Record):
     def _times_partial(self, i: int, factor: Any, inputs: Sequence[Any], out: Any) -> Any:
         partial = self.partials[i]
         if callable(partial):
-            return factor * partial(*[out if place < 0 else inputs[place] for place in self.wants[i]])
+            slope = partial(*[out if place < 0 else inputs[place] for place in self.wants[i]])
+            return REGISTRY["where"](slope != 0, factor * slope, 0.0) if self.selects else factor * slope
         if partial is None or partial == 1:
             return factor if partial else None
         return -factor if partial == -1 else factor * partial

@@ -21,6 +21,7 @@ def _images(op: str, name: str, letters: str, x: Any) -> None:
     rows = [(name, letters, x)]
     require(len(x.shape) == 4, ShapeError, f"{op}: {name} has {len(x.shape)} axes, not the 4 of ({letters})", rows)
     require(is_floating(x.dtype), DtypeError, f"{op}: computes with floats only", rows, "convert with astype")
+    require(min(x.shape[2:]) > 0, ShapeError, f"{op}: {name} has no pixels", rows)
 
 
 def _window(op: str, kernel_size: Any, stride: Any, padding: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from minigrad.dtypes import float32, int64, is_floating, uint64
 from minigrad.errors import ArgumentError, ShapeError
 from minigrad.ops.checks import axes, one_axis, require, variable
-from minigrad.ops.elementwise import sqrt
+from minigrad.ops.elementwise import sqrt, where
 from minigrad.ops.index import take_along_axis
 from minigrad.ops.kinds import Bad, composite, discrete, linear
 from minigrad.ops.samples import Call, Draw, along_axis, axis_of, reduction
@@ -105,12 +105,14 @@ def _std_sample(draw: Draw) -> Call:
     oracle=lambda x, axis, keepdims, correction: np.std(x, axis=axis, keepdims=keepdims, ddof=correction),
 )
 def std(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Any:
-    """The standard deviation, sqrt(var).
+    """The standard deviation, sqrt(var); its derivative is 0 where all elements are equal.
 
     >>> mg.std(mg.tensor([1.0, 1.0, 4.0, 4.0]))
     tensor(1.5)
     """
-    return sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims))
+    variance = var(x, axis=axis, correction=correction, keepdims=keepdims)
+    none = variance == 0
+    return where(none, 0.0, sqrt(where(none, 1.0, variance)))  # the inner one keeps the slope of sqrt at 0 away
 
 
 def _count(op: str, axis: Axis, x: Any) -> int:

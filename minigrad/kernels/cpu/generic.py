@@ -1,6 +1,7 @@
 """The kernels that numpy does well, under the names of the ops."""
 
 import builtins
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -63,8 +64,13 @@ def astype(x: Array, *, dtype: np.dtype) -> Array:
 
 @_kernel
 def sum(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
-    """Sum in the dtype of x."""
-    return np.sum(x, axis=axis, keepdims=keepdims, dtype=x.dtype)
+    """Sum in the dtype of x, many float32 in float64 where numpy would add them one by one.
+
+    Along the last axis numpy adds pairwise; along others it does not, and after 2**24 ones the sum stands still.
+    """
+    many = math.prod(x.shape[i] for i in axis) > 1024
+    wide = x.dtype == np.float32 and many and x.ndim - 1 not in axis
+    return np.sum(x, axis=axis, keepdims=keepdims, dtype=np.float64 if wide else x.dtype).astype(x.dtype, copy=False)
 
 
 @_kernel
@@ -148,7 +154,7 @@ def index_put(x: Array, value: Array, *, key: tuple[Any, ...]) -> Array:
     return out
 
 
-@_mover
+@_kernel
 def full(*, shape: tuple[int, ...], value: float, dtype: np.dtype) -> Array:
     """An array filled with one value."""
     return np.full(shape, value, dtype) if shape else np.array(value, dtype)  # the latter is faster

@@ -17,11 +17,13 @@ from minigrad.kernels.cpu.conv import sum_runs
 Array = npt.NDArray[Any]
 
 TINY, LARGE = 1 << 14, 1 << 24  # multiplications, between which a product is computed here
+NARROW = 8  # rows or columns, below which vectors would be mostly empty
 
 
 def matmul(x: Array, y: Array) -> Array:
     """Multiply matrices (... i j) and (... j k), as `numpy.matmul` does."""
-    if x.ndim == 2 and y.ndim == 2 and x.dtype.kind == "f" and TINY < x.size * y.shape[1] <= LARGE:
+    wide = x.ndim == 2 and y.ndim == 2 and min(len(x), y.shape[1]) >= NARROW
+    if wide and x.dtype.kind == "f" and TINY < x.size * y.shape[1] <= LARGE:
         out = np.empty((len(x), y.shape[1]), x.dtype)
         starts = np.arange(len(y), dtype=np.uintp) * np.uintp(y.shape[1])
         _multiply_rows(out, np.ascontiguousarray(x), np.ascontiguousarray(y).reshape(-1), starts)
