@@ -6,8 +6,8 @@
     (x * x).sum().backward()
     x.grad                                   # tensor([2., 4.])
 
-The names are those of the Python array API standard, as far as they go; `minigrad.nn`, `minigrad.optim`, `minigrad.data`,
-`minigrad.random` and `minigrad.testing` are loaded at their first use.
+The names are those of the Python array API standard, as far as they go; `minigrad.nn`, `minigrad.optim`,
+`minigrad.data`, `minigrad.io` and `minigrad.testing` are loaded at their first use.
 """
 
 import importlib
