@@ -17,7 +17,9 @@ from minigrad.dtypes import SUPPORTED
 from minigrad.errors import ArgumentError, DataError, DtypeError
 from minigrad.io import load_checkpoint, save_checkpoint
 
-NAMES = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters="\\"), max_size=20)
+NAMES = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters="\\"), max_size=20).filter(
+    lambda name: name != "__metadata__"  # the one name that is taken
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(), values, max_size=3),
