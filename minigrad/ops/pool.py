@@ -164,6 +164,13 @@ def max_pool2d(
     return take_along_axis.run(x.reshape((n, c, h * w)), indices=indices, axis=2).reshape(places.shape)
 
 
+def _averaging(
+    op: str, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool
+) -> dict[str, Any]:
+    window = _window(op, kernel_size, stride, padding)
+    return window | {"ceil_mode": bool(ceil_mode), "count_include_pad": bool(count_include_pad)}
+
+
 def _avg_sample(draw: Draw) -> Call:
     shape, options = _pool_sample(draw, dilated=False)
     return (draw.array(shape),), options | {"count_include_pad": draw.boolean()}
@@ -195,8 +202,7 @@ def avg_pool2d(
     tensor([[[[1.5]]]])
     """
     _images("avg_pool2d", "x", X, x)
-    options = _window("avg_pool2d", kernel_size, stride, padding)
-    options |= {"ceil_mode": bool(ceil_mode), "count_include_pad": bool(count_include_pad)}
+    options = _averaging("avg_pool2d", kernel_size, stride, padding, ceil_mode, count_include_pad)
     _output_shape("avg_pool2d", x.shape, [("x", X, x)], options)
     return (x,), options
 
@@ -240,8 +246,7 @@ def avg_pool2d_input(
               [0.25, 0.25]]]])
     """
     _images("avg_pool2d_input", "g", OUT, g)
-    options = _window("avg_pool2d_input", kernel_size, stride, padding)
-    options |= {"ceil_mode": bool(ceil_mode), "count_include_pad": bool(count_include_pad)}
+    options = _averaging("avg_pool2d_input", kernel_size, stride, padding, ceil_mode, count_include_pad)
     sizes = shape_of("avg_pool2d_input", shape)
     expected = _output_shape("avg_pool2d_input", sizes, [("g", OUT, g)], options)
     headline = f"avg_pool2d_input: g does not have the shape of avg_pool2d's output, {expected}"

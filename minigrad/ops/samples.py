@@ -4,7 +4,6 @@ A sample function returns `(args, kwargs)` of one call, with ndarrays for the te
 differentiate, integer and boolean arrays are constants.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -115,8 +114,3 @@ def along_axis(*, distinct: bool = False, min_side: int = 0) -> Sample:
         return (x,), {"axis": draw.integer(-len(shape), len(shape) - 1)}
 
     return sample
-
-
-def size(shape: Shape) -> int:
-    """The number of elements."""
-    return math.prod(shape)

@@ -9,7 +9,7 @@ import numpy as np
 from minigrad.errors import ArgumentError, ShapeError
 from minigrad.ops.checks import axes, integer, one_axis, operands, require, shape_of, sum_to, variable
 from minigrad.ops.kinds import Bad, composite, linear
-from minigrad.ops.samples import Call, Draw, size, unary
+from minigrad.ops.samples import Call, Draw, unary
 
 
 @linear(lambda g, x: g, signature="... -> ...", view=True, sample=unary(), oracle=np.array)
@@ -24,7 +24,7 @@ def alias(x: Any, /) -> Any:
 
 def _reshape_sample(draw: Draw) -> Call:
     shape = draw.shape()
-    total = size(shape)
+    total = math.prod(shape)
     options = [shape[::-1], (total,), (1, total), *([(-1,), (-1, *shape)] if total else [])]
     return (draw.array(shape), draw.choice(options)), {}
 
