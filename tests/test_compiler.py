@@ -7,6 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from minigrad.kernels.cpu import compiler
@@ -123,3 +124,79 @@ def test_processes_share_a_cache(tmp_path):
             assert done.returncode == 0, done.stderr
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == files(tmp_path)
     assert run(SHARED, MINIGRAD_CACHE=str(tmp_path)).stdout == "1\n"
+
+
+FACTORY = """
+import sys
+from minigrad.kernels.cpu import compiler
+
+def scale(factor, dtype):
+    @compiler.jit
+    def scaled(x):
+        return dtype(factor * x)
+    return scaled
+
+def make(factor, dtype):
+    scaled = scale(factor, dtype)
+    @compiler._compile
+    def kernel(x):
+        return scaled(x) + 1
+    return kernel
+
+import numba
+made = [make(int(factor), getattr(numba, dtype)) for factor, dtype in zip(sys.argv[1::2], sys.argv[2::2])]
+print([kernel(2) for kernel in made], [sum(kernel.stats.cache_hits.values()) for kernel in made])
+"""
+
+
+def test_kernels_of_one_factory_have_a_file_each_that_other_processes_find(tmp_path):
+    def process(*arguments):
+        script = f"import sys; sys.argv[1:] = {list(arguments)}\n{FACTORY}"
+        done = run(script, MINIGRAD_CACHE=str(tmp_path))
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    first, second, third = ("10", "int64"), ("20", "int64"), ("20", "float32")
+    assert process(*first) == "[21] [0]"
+    assert process(*second) == "[41] [0]"
+    assert process(*third) == "[41.0] [0]"
+    assert process(*third, *second, *first) == "[41.0, 41, 21] [1, 1, 1]"
+
+
+def test_what_cannot_be_described_is_refused():
+    thing = object()
+
+    def kernel(x):
+        return thing
+
+    with pytest.raises(TypeError, match="takes <object object at .*> from around it"):
+        compiler.describe(kernel)
+
+
+def test_a_description_covers_constants_helpers_and_recursion():
+    table, width = np.arange(3), 4
+
+    def helper(x):
+        return helper(x) if x else width
+
+    def kernel(x):
+        return table[x] + helper(x)
+
+    before = compiler.describe(kernel)
+    assert before == compiler.describe(kernel)
+    width = 8
+    widened = compiler.describe(kernel)
+    table[0] = 7
+    assert len({before, widened, compiler.describe(kernel)}) == 3
+
+
+def test_forced_cpu_features_share_no_machine_code(tmp_path):
+    def hits(**variables):
+        done = run(SHARED, MINIGRAD_CACHE=str(tmp_path), **variables)
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout)
+
+    generic, featureless = {"NUMBA_CPU_NAME": "generic"}, {"NUMBA_CPU_FEATURES": ""}
+    assert [hits(), hits(**generic), hits(**featureless)] == [0, 0, 0]
+    assert [hits(), hits(**generic), hits(**featureless)] == [1, 1, 1]
+    assert len(files(tmp_path)) == 3

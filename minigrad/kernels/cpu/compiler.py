@@ -7,10 +7,13 @@ file, in a folder named after all that the code depends on, and a file that is n
 import contextlib
 import functools
 import hashlib
+import inspect
+import itertools
 import os
 import pickle
 import sys
 import threading
+import types
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +21,8 @@ from typing import Any
 
 import llvmlite
 import numba
+import numpy as np
+from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import FunctionCache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
@@ -25,6 +30,20 @@ from numba.core.serialize import dumps
 SOURCES = Path(__file__).parents[1]
 
 _one_at_a_time = threading.RLock()
+
+
+def _name_symbols_apart() -> None:
+    """Let numba number the functions of this process from a random start.
+
+    The numbers are part of the symbols' names. Machine code of many processes meets in one through the cache, and of two
+    functions with one symbol the linker would quietly take the first for both.
+    """
+    FunctionIdentity._unique_ids = itertools.count(uuid.uuid4().int >> 64)
+
+
+_name_symbols_apart()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_name_symbols_apart)
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -142,5 +161,46 @@ class KernelCache(FunctionCache):
                 part.unlink(missing_ok=True)
 
     def _file(self, signature: Any, codegen: Any) -> Path:
-        key = hashlib.sha256(repr(self._index_key(signature, codegen)).encode()).hexdigest()[:16]
+        key = hashlib.sha256(repr((signature, codegen.magic_tuple(), describe(self._py_func))).encode()).hexdigest()[
+            :16
+        ]
         return Path(self._cache_path, f"{self._py_func.__module__}.{self._py_func.__qualname__}-{key}.bin")
+
+
+def describe(value: Any, seen: frozenset[Any] = frozenset()) -> str:
+    """Tell apart what a compiled function can use: the text is equal in all processes, and for equal machine code only.
+
+    A function is its name and all that it takes from around it, so that two kernels made by one factory differ by the
+    constants that they were made with. What it takes out of a module (`module.constant`) is not looked at.
+
+    >>> def scaler(factor):
+    ...     return lambda x: factor * x
+    >>> describe(scaler(2)).removeprefix(__name__)
+    '.scaler.<locals>.<lambda>(factor=2)'
+
+    Raises
+    ------
+    TypeError
+        For an object of another kind: a key without it could find the wrong machine code.
+    """
+    value = getattr(value, "py_func", None) or getattr(value, "_defn", value)  # of a dispatcher, of an intrinsic
+    if isinstance(value, types.FunctionType):
+        name = f"{value.__module__}.{value.__qualname__}"
+        if value in seen:
+            return name
+        around = inspect.getclosurevars(value)
+        taken = sorted((around.globals | around.nonlocals).items())
+        return f"{name}({', '.join(f'{key}={describe(it, seen | {value})}' for key, it in taken)})"
+    if isinstance(value, tuple):
+        return f"{type(value).__name__}({', '.join(describe(it, seen) for it in value)})"
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}{value.shape}{hashlib.sha256(value.tobytes()).hexdigest()}"
+    if isinstance(value, types.ModuleType | np.ufunc):
+        return value.__name__
+    if isinstance(value, type | types.BuiltinFunctionType):
+        return f"{value.__module__}.{value.__qualname__}"
+    if value is None or isinstance(
+        value, int | float | complex | str | bytes | np.generic | np.dtype | numba.types.Type
+    ):
+        return repr(value)
+    raise TypeError(f"a kernel takes {value!r} from around it, by which its machine code cannot be filed")
