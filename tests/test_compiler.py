@@ -169,7 +169,7 @@ def test_what_cannot_be_described_is_refused():
     def kernel(x):
         return thing
 
-    with pytest.raises(TypeError, match="takes <object object at .*> from around it"):
+    with pytest.raises(TypeError, match="takes <object object at"):
         compiler.describe(kernel)
 
 

@@ -35,7 +35,7 @@ _one_at_a_time = threading.RLock()
 def _name_symbols_apart() -> None:
     """Let numba number the functions of this process from a random start.
 
-    The numbers are part of the symbols' names. Machine code of many processes meets in one through the cache, and of two
+    The numbers are part of the symbols' names. Machine code of many processes meets in one through the cache; of two
     functions with one symbol the linker would quietly take the first for both.
     """
     FunctionIdentity._unique_ids = itertools.count(uuid.uuid4().int >> 64)
@@ -189,7 +189,7 @@ def describe(value: Any, seen: frozenset[Any] = frozenset()) -> str:
         if value in seen:
             return name
         around = inspect.getclosurevars(value)
-        taken = sorted((around.globals | around.nonlocals).items())
+        taken = sorted({**around.globals, **around.nonlocals}.items())
         return f"{name}({', '.join(f'{key}={describe(it, seen | {value})}' for key, it in taken)})"
     if isinstance(value, tuple):
         return f"{type(value).__name__}({', '.join(describe(it, seen) for it in value)})"
