@@ -1,0 +1,154 @@
+"""Tiles of vectors, at every width of the machine's registers: the bits must be those of numpy's plain arithmetic."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import numba
+import numpy as np
+import pytest
+
+from minigrad.kernels.cpu import simd
+from minigrad.kernels.cpu.simd import (
+    broadcast,
+    fma,
+    full,
+    is_nan,
+    load,
+    load_at,
+    load_part,
+    maximum,
+    select,
+    store,
+    sum_lanes,
+)
+
+jit = numba.njit(error_model="numpy")
+DTYPES = [np.float32, np.float64]
+
+
+def numbers(dtype, count, seed=0):
+    return np.random.default_rng(seed).standard_normal(count).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_tile_goes_to_memory_and_back(dtype):
+    lanes = simd.lanes(dtype)
+
+    @jit
+    def copy(out, x, rows, count):
+        store(out, 0, 3 * lanes, rows, count, load(x, 1, 2 * lanes + 1, 3, 2))
+
+    x = numbers(dtype, 7 * lanes)
+    for rows in range(4):
+        for count in (0, 1, lanes - 1, lanes, lanes + 3, 2 * lanes):
+            out = np.zeros(9 * lanes, dtype)
+            copy(out, x, rows, count)
+            expected = np.zeros((3, 3 * lanes), dtype)
+            for m in range(rows):
+                expected[m, :count] = x[1 + m * (2 * lanes + 1) :][:count]
+            assert np.array_equal(out, expected.ravel())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_part_of_a_vector_reads_nothing_beyond_it(dtype):
+    lanes = simd.lanes(dtype)
+
+    @jit
+    def copy(out, x, offsets, count):
+        store(out, 0, lanes, 2, lanes, load_part(x, 1, count, 2, count))
+        store(out, 2 * lanes, 0, 1, 2 * lanes, load_at(x, 1, offsets, 1, 2, count))
+
+    for count in range(1, lanes + 1):
+        x = numbers(dtype, 1 + 2 * count)
+        out = np.full(4 * lanes, 7, dtype)
+        copy(out, x, np.array([99, count, 0], np.uintp), count)
+        expected = np.zeros((4, lanes), dtype)
+        expected[:2, :count] = x[1:].reshape(2, count)
+        expected[2, :count], expected[3, :count] = x[1 + count :], x[1 : 1 + count]
+        assert np.array_equal(out.reshape(4, lanes), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_and_columns_repeat(dtype):
+    lanes = simd.lanes(dtype)
+
+    @jit
+    def product(out, a, b):
+        store(out, 0, 2 * lanes, 3, 2 * lanes, broadcast(a, 1, 3) * load(b, 0, 0, 1, 2) - full(dtype(1), 1, 1))
+
+    a, b, out = numbers(dtype, 4), numbers(dtype, 2 * lanes), np.empty((3, 2 * lanes), dtype)
+    product(out.reshape(-1), a, b)
+    assert np.array_equal(out, a[1:, None] * b - dtype(1))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_functions_follow_ieee(dtype):
+    lanes = simd.lanes(dtype)
+
+    @jit
+    def functions(out, x, y):
+        a, b = load(x, 0, 0, 1, 1), load(y, 0, 0, 1, 1)
+        store(out, 0, 0, 1, lanes, maximum(a, b))
+        store(out, lanes, 0, 1, lanes, select((a < b) | is_nan(a), a, b))
+        store(out, 2 * lanes, 0, 1, lanes, fma(a, b, a))
+        store(out, 3 * lanes, 0, 1, lanes, a / b)
+
+    special = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.5, np.finfo(dtype).smallest_subnormal, -2], dtype)
+    for shift in range(len(special)):
+        x, y = np.resize(special, lanes), np.resize(np.roll(special, shift), lanes)
+        out = np.empty((4, lanes), dtype)
+        functions(out.reshape(-1), x, y)
+        with np.errstate(all="ignore"):
+            assert np.array_equal(out[0], np.maximum(x, y), equal_nan=True)
+            assert np.array_equal(out[1], np.where((x < y) | np.isnan(x), x, y), equal_nan=True)
+            np.testing.assert_allclose(out[2], x * y + x, rtol=1e-6, atol=np.finfo(dtype).smallest_subnormal)
+            assert np.array_equal(out[3], x / y, equal_nan=True)
+
+
+@pytest.mark.parametrize("source", [np.float32, np.float64, np.int32])
+def test_integers_narrow(source):
+    @jit
+    def places(out, x):
+        positive = load(x, 0, 0, 1, 1) > full(source(0), 1, 1)
+        store(out, 0, 0, 1, 8, select(positive, full(np.int32(3), 1, 1), full(np.int32(-1), 1, 1)))
+
+    if source == np.float64:
+        pytest.skip("eight lanes of float64 do not select among sixteen of int32")
+    x = np.resize([1, -1, 2, 0], 16).astype(source)
+    out = np.zeros(9, np.int8)
+    places(out, x)
+    assert out.tolist() == [3, -1, 3, -1, 3, -1, 3, -1, 0]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 3), (5, 5), (4, 4), (3, 8)])
+def test_lanes_are_summed_each_vector_in_its_place(dtype, rows, columns):
+    lanes = simd.lanes(dtype)
+    whole = -(-rows * columns // lanes) * lanes
+
+    @jit
+    def totals(out, x):
+        store(out, 0, 0, 1, whole, sum_lanes(load(x, 0, columns * lanes, rows, columns)))
+
+    x = np.random.default_rng(0).integers(-99, 99, rows * columns * lanes).astype(dtype)
+    out = np.full(whole, 7, dtype)
+    totals(out, x)
+    expected = np.zeros(whole, dtype)
+    expected[: rows * columns] = x.reshape(-1, lanes).sum(axis=1)
+    assert np.array_equal(out, expected)
+
+
+X86 = platform.machine().lower() in ("x86_64", "amd64")
+NARROWER = {"avx2": "+sse4.2,+popcnt,+avx,+avx2,+fma,+bmi,+bmi2", "sse": "+sse2"}
+
+
+@pytest.mark.skipif(not X86, reason="instruction sets of x86")
+@pytest.mark.parametrize("width", NARROWER)
+def test_narrower_registers_do_the_same(width, tmp_path):
+    """The tests above again, in a process whose machine is said to have less."""
+    chosen = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": NARROWER[width], "MINIGRAD_CACHE": str(tmp_path)}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "not narrower"]
+    done = subprocess.run(command, env=os.environ | chosen, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
