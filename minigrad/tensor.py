@@ -272,7 +272,8 @@ class Tensor(graph.Variable):
             values = Tensor._wrap(kernels.backend(self.device).from_numpy(array))
         if values.shape != self.shape:
             raise ShapeError(f"assign: values of shape {shape_text(values.shape)} for {shape_text(self.shape)}")
-        self._array = values.detach().astype(self.dtype).to(self.device)._array
+        values = values if values.dtype == self.dtype else values.detach().astype(self.dtype)
+        self._array = values.to(self.device)._array
 
     # ---- operators ---------------------------------------------------------------------------------------------------
 

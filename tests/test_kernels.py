@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from minigrad.kernels import reference
-from minigrad.kernels.cpu import columns, conv, gather, pool
+from minigrad.kernels.cpu import columns, conv, gather, optim, pool
 from minigrad.kernels.geometry import inside, output_size
 
 # ---- cases -----------------------------------------------------------------------------------------------------------
@@ -215,6 +215,41 @@ class TestGather:
         indices = rng.integers(0, 5, g.shape)
         check("take_along_axis", gather.take_along_axis, x, indices, exact=True, axis=1)
         check("scatter_along_axis", gather.scatter_along_axis, g, indices, terms=30, axis=1, shape=x.shape)
+
+
+class TestOptimiserSteps:
+    """Every operation is rounded by itself, in the dtype of the arrays: the kernels give the reference's bits."""
+
+    @staticmethod
+    def check(name, arrays, settings):
+        with np.errstate(all="ignore"):
+            expected = getattr(reference, name)(*arrays, **settings)
+        before = [array.copy() for array in arrays]
+        for count in (1, 2):
+            found = with_threads(count, getattr(optim, name), *arrays, **settings)
+            for one, other in zip(found, expected, strict=True):
+                assert (one.dtype, one.shape) == (other.dtype, other.shape)
+                np.testing.assert_array_equal(one, other)
+        for array, copy in zip(arrays, before, strict=True):
+            np.testing.assert_array_equal(array, copy)
+
+    @several
+    @given(st.data(), st.floats(0, 1), st.floats(0, 1), st.booleans(), st.sampled_from([0.0, 0.1]))
+    def test_sgd(self, data, lr, momentum, nesterov, decay):
+        shape = data.draw(st.sampled_from([(1,), (0,), (3, 5), (optim.FEW + 3,)]))
+        x = data.draw(arrays(shape, special=True))
+        rest = [data.draw(arrays(shape, x.dtype, special=True)) for _ in range(1 + data.draw(st.booleans()))]
+        settings = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "decay": decay}
+        self.check("sgd_step", [x, *rest], settings)
+
+    @several
+    @given(st.data(), st.floats(0, 1), st.floats(0, 0.99), st.floats(0, 0.99), st.sampled_from([0.0, 0.1]))
+    def test_adam(self, data, lr, first, second, decay):
+        shape = data.draw(st.sampled_from([(1,), (0,), (3, 5), (optim.FEW + 3,)]))
+        x = data.draw(arrays(shape, special=True))
+        g, mean, square = (data.draw(arrays(shape, x.dtype, special=True)) for _ in range(3))
+        settings = {"steps": data.draw(st.integers(1, 9)), "lr": lr, "betas": (first, second), "eps": 1e-8}
+        self.check("adam_step", [x, g, mean, np.abs(square)], settings | {"decay": decay})
 
 
 @pytest.mark.parametrize("images", [1, 5])

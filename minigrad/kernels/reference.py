@@ -1,4 +1,4 @@
-"""Convolution and pooling in slow, obvious numpy: what the kernels compute, and the oracle of their tests.
+"""The kernels in slow, obvious numpy: what they compute, and the oracle of their tests.
 
 Images are (n c h w), weights (o c/groups kh kw), outputs (n o oh ow), of float32 or float64; the result has the dtype
 of the arrays. Stride, padding, dilation and kernel_size are pairs for height and width, in pixels.
@@ -172,6 +172,51 @@ def scatter_along_axis(g: Array, indices: Array, *, axis: int, shape: Shape) -> 
         target[axis] = indices[place]
         x[*target] += g[place]
     return x
+
+
+def sgd_step(
+    x: Array, g: Array, delta: Array | None = None, *, lr: float, momentum: float, nesterov: bool, decay: float
+) -> tuple[Array, ...]:
+    """Take a step of gradient descent: return x and, if there is one, the running step delta.
+
+    Without momentum there is no delta. `decay` is the weight decay, added to the gradient times x.
+
+    >>> sgd_step(np.array([1.0]), np.array([2.0]), np.array([1.0]), lr=0.1, momentum=0.5, nesterov=False, decay=0.0)
+    (array([0.75]), array([2.5]))
+    """
+    if decay:
+        g = g + decay * x
+    if delta is None:
+        return (x - lr * g,)
+    delta = momentum * delta + g
+    return x - lr * (g + momentum * delta if nesterov else delta), delta
+
+
+def adam_step(
+    x: Array,
+    g: Array,
+    mean: Array,
+    square: Array,
+    *,
+    steps: int,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    decay: float,
+) -> tuple[Array, Array, Array]:
+    """Take step number `steps` (from 1) of Algorithm 1 of Kingma and Ba (2015): return x and the two moments.
+
+    >>> x, _, _ = adam_step(np.array([1.0]), np.array([2.0]), np.array([0.0]), np.array([0.0]),
+    ...                     steps=1, lr=0.125, betas=(0.9, 0.999), eps=0.0, decay=0.0)
+    >>> x
+    array([0.875])
+    """
+    if decay:
+        g = g + decay * x
+    mean = betas[0] * mean + (1 - betas[0]) * g
+    square = betas[1] * square + (1 - betas[1]) * g * g
+    rate = lr / (1 - betas[0] ** steps)
+    return x - rate * mean / (np.sqrt(square / (1 - betas[1] ** steps)) + eps), mean, square
 
 
 def _sizes(image: Shape, window: Shape, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool = False) -> Pair:

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable
 
-from minigrad import ops
 from minigrad.creation import zeros
 from minigrad.dtypes import int64
-from minigrad.optim.optimizer import Optimizer
+from minigrad.optim.optimizer import Optimizer, in_one_pass
 from minigrad.tensor import Tensor
 
 
@@ -54,11 +53,13 @@ class Adam(Optimizer):
 
     def update(self, x: Tensor, g: Tensor, state: dict[str, Tensor]) -> Tensor:
         """Algorithm 1 of the paper."""
-        if self.weight_decay:
-            g = g + self.weight_decay * x
         state["steps"] = state["steps"] + 1
-        (first, second), steps = self.betas, state["steps"].item()
-        state["mean"] = first * state["mean"] + (1 - first) * g
-        state["square"] = second * state["square"] + (1 - second) * g * g
-        rate = self.lr / (1 - first**steps)
-        return x - rate * state["mean"] / (ops.sqrt(state["square"] / (1 - second**steps)) + self.eps)
+        x, state["mean"], state["square"] = in_one_pass(
+            *("adam_step", x, g, state["mean"], state["square"]),
+            steps=state["steps"].item(),
+            lr=self.lr,
+            betas=self.betas,
+            eps=self.eps,
+            decay=self.weight_decay,
+        )
+        return x

@@ -3,9 +3,11 @@
 import math
 from collections.abc import Iterable, Mapping
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
+from minigrad import kernels
 from minigrad.creation import asarray, tensor
 from minigrad.errors import ArgumentError, OperandError
 from minigrad.ops.checks import zeros_like
@@ -87,3 +89,9 @@ class Optimizer:
         for i, slots in enumerate(self.state):
             for slot, own in slots.items():
                 slots[slot] = tensor(state[f"{i}.{slot}"], dtype=own.dtype, device=own.device)
+
+
+def in_one_pass(kernel: str, *tensors: Tensor, **settings: Any) -> list[Tensor]:
+    """What the kernel of a step makes of tensors of one device: new values for all of them but the gradient."""
+    arrays = [x._array for x in tensors]
+    return [Tensor._wrap(array) for array in kernels.kernel(kernel, arrays[0].__class__)(*arrays, **settings)]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from minigrad.errors import ArgumentError
-from minigrad.optim.optimizer import Optimizer
+from minigrad.optim.optimizer import Optimizer, in_one_pass
 from minigrad.tensor import Tensor
 
 
@@ -51,9 +51,9 @@ class SGD(Optimizer):
 
     def update(self, x: Tensor, g: Tensor, state: dict[str, Tensor]) -> Tensor:
         """The rule of the class's first line."""
-        if self.weight_decay:
-            g = g + self.weight_decay * x
-        if self.momentum:
-            state["delta"] = self.momentum * state["delta"] + g
-            g = g + self.momentum * state["delta"] if self.nesterov else state["delta"]
-        return x - self.lr * g
+        settings = {"lr": self.lr, "momentum": self.momentum, "nesterov": self.nesterov, "decay": self.weight_decay}
+        if not self.momentum:
+            (x,) = in_one_pass("sgd_step", x, g, **settings)
+        else:
+            x, state["delta"] = in_one_pass("sgd_step", x, g, state["delta"], **settings)
+        return x

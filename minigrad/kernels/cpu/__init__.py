@@ -21,6 +21,7 @@ _COMPILED = {
     "pool": ("max_pool2d_argmax", "avg_pool2d", "avg_pool2d_input"),
     "linalg": ("matmul",),
     "gather": ("take_along_axis", "scatter_along_axis"),
+    "optim": ("sgd_step", "adam_step"),
 }
 _HOME = {name: module for module, names in _COMPILED.items() for name in names}
 
