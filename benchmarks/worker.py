@@ -1,59 +1,135 @@
-"""One contestant in a process of its own, so that thread pools do not fight: started by `benchmarks.__main__`.
+"""One library in a process of its own, so that no thread pools fight: `python -m benchmarks.worker LIBRARY THREADS`.
 
-It answers each line "case seconds" on standard input with one line of JSON: the median time of a call in
-milliseconds, and the page faults a call.
+It reads a request a line from standard input, and answers each with a line; both are JSON:
+
+    {"load": [SUITE, ROW], "layouts": [...]}       prepares and warms a row in each layout; forgets the one before
+    {"measure": LAYOUT, "seconds": 0.2}            {"ms": ..., "faults": ...}, the cost of one call
+    {"memory": [SUITE, ROW], "layout": LAYOUT}     {"bytes": ...}, what training takes; for a fresh process
 """
 
+import ctypes
+import gc
+import importlib
 import json
+import math
 import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from benchmarks.nets import CASES
+from benchmarks.row import Row, Step
+from benchmarks.suites import find
 
 try:
     import resource
 except ImportError:  # on Windows
     resource = None  # type: ignore[assignment]
 
+SAMPLE = 1e-4
+"""Seconds that one reading of the clock spans at least."""
+
 
 def page_faults() -> int:
-    """The page faults of this process so far; 0 where the system does not count them."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt if resource else 0
+    """Return the minor faults so far of this process and the processes it waited for; 0 where nobody counts them."""
+    if resource is None:
+        return 0
+    return sum(resource.getrusage(who).ru_minflt for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
-def measure(step: Callable[[], None], seconds: float) -> dict[str, float]:
-    """Call the step for a while and say what one call costs."""
-    step()
-    times: list[float] = []
-    faults, end = page_faults(), time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times) < 3:
-        start = time.perf_counter()
+def repeat(step: Step, times: int) -> float:
+    """Return the seconds that so many calls take."""
+    calls = range(times)
+    start = time.perf_counter()
+    for _ in calls:
         step()
-        times.append(time.perf_counter() - start)
-    return {"ms": 1e3 * statistics.median(times), "faults": (page_faults() - faults) / len(times)}
+    return time.perf_counter() - start
+
+
+def measure(step: Step, seconds: float, single: bool = False) -> dict[str, float]:
+    """Say what one call costs: the median over a turn of so many seconds, or a `single` call.
+
+    A turn begins with calls that do not count: caches and threads come back from the other library's turn.
+    """
+    if single:
+        faults = page_faults()
+        return {"ms": 1e3 * repeat(step, 1), "faults": page_faults() - faults}
+    cost, until = math.inf, time.perf_counter() + seconds / 5
+    while cost == math.inf or time.perf_counter() < until:
+        cost = min(cost, repeat(step, 1))
+    times = max(1, math.ceil(SAMPLE / cost))
+    samples: list[float] = []
+    faults, until = page_faults(), time.perf_counter() + seconds
+    while time.perf_counter() < until or not samples:
+        samples.append(repeat(step, times))
+    calls = times * len(samples)
+    return {"ms": 1e3 * statistics.median(samples) / times, "faults": (page_faults() - faults) / calls}
+
+
+def prepare(row: Row, library: str, layout: str) -> Step:
+    """Return the call to time."""
+    if library == "torch":
+        import torch
+
+        formats = {"channels_last": torch.channels_last}
+        return row.torch(formats.get(layout, torch.contiguous_format))
+    return row.ours() if library == "ours" else row.peers[library]()
+
+
+def training_memory(row: Row, library: str, layout: str) -> int | None:
+    """Return the bytes by which this process grows to hold a net, its data, and three training steps.
+
+    A step at batch 2 comes first, so that what the libraries load and compile does not count. Linux only.
+    """
+    assert row.at_batch is not None
+    prepare(row.at_batch(2), library, layout)()
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the high-water mark starts again
+        before = _status("VmRSS")
+        repeat(prepare(row, library, layout), 3)
+        return _status("VmHWM") - before
+    except (AttributeError, OSError, TypeError):
+        return None
+
+
+def _status(field: str) -> int:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(field))
+
+
+def limit_threads(library: str, threads: int) -> None:
+    """Keep a library to so many threads, where the environment does not do so yet."""
+    if library == "torch":
+        importlib.import_module(library).set_num_threads(threads)
+    elif library != "ours" and hasattr(os, "sched_setaffinity"):  # a peer: by the cores that it sees
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
 def main() -> None:
-    """Serve measurements until standard input ends."""
-    side, threads = sys.argv[1], int(sys.argv[2])
+    """Serve requests until standard input ends."""
+    library, threads = sys.argv[1], int(sys.argv[2])
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever else prints goes to standard error
-    if side != "ours":
-        import torch
-
-        torch.set_num_threads(threads)
-    steps: dict[str, Callable[[], None]] = {}
+    limit_threads(library, threads)
+    steps: dict[str, Step] = {}
+    row: Row
     for line in sys.stdin:
-        case, seconds = line.rstrip("\n").rsplit(" ", 1)
-        if case not in steps:
-            ours, rival = CASES[case]
-            steps[case] = ours() if side == "ours" else rival(side == "channels_last")
-            for _ in range(3):
-                steps[case]()
-        print(json.dumps(measure(steps[case], float(seconds))), file=answers, flush=True)
+        request = json.loads(line)
+        answer: Any = {}
+        if "load" in request:
+            steps.clear()
+            row = find(*request["load"])
+            steps |= {layout: prepare(row, library, layout) for layout in request["layouts"]}
+            for step in () if row.processes else steps.values():
+                repeat(step, 3)
+        elif "measure" in request:
+            answer = measure(steps[request["measure"]], request["seconds"], row.processes)
+        else:
+            answer = {"bytes": training_memory(find(*request["memory"]), library, request["layout"])}
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":
