@@ -87,7 +87,12 @@ class Op:
         """Which inputs, and whether the output, the rules will need by value; `needs` are the inputs with a node."""
         return (False,) * len(needs), False
 
-    def pull(self, i: int, g: Any, inputs: Sequence[Any], out: Any, options: dict[str, Any]) -> Any:
+    def pull(self, node: "Node", g: Any, needs: Sequence[bool]) -> Sequence[Any]:
+        """The cotangents of all inputs, from the cotangent g of the output; None for zero or where none is needed."""
+        inputs, out = node.restore(g)
+        return [self.cotangent(i, g, inputs, out, node.options) if need else None for i, need in enumerate(needs)]
+
+    def cotangent(self, i: int, g: Any, inputs: Sequence[Any], out: Any, options: dict[str, Any]) -> Any:
         """The cotangent of input i, from the cotangent g of the output; None for zero."""
         raise GraphError(f"{self.name} has no derivative")
 
@@ -102,7 +107,7 @@ _creation = itertools.count()
 class Node:
     """One recorded application of an op, or (op None) a leaf, which gathers `grad`."""
 
-    __slots__ = ("__weakref__", "grad", "inputs", "op", "options", "order", "out", "parents")
+    __slots__ = ("__weakref__", "grad", "inputs", "op", "options", "order", "out", "parents", "residuals")
 
     def __init__(
         self,
@@ -111,33 +116,35 @@ class Node:
         inputs: tuple[Any, ...] | None = (),
         out: Any = None,
         options: dict[str, Any] | None = None,
+        residuals: tuple[Any, ...] | None = (),
     ) -> None:
         self.op = op
         self.parents = parents
         self.inputs = inputs
         self.out = out
         self.options = options or {}
+        self.residuals = residuals
         self.grad: Any = None
         self.order = next(_creation)  # a node is younger than its parents: sorting by order is topological
 
-    def restore(self, like: Variable, differentiable: bool) -> tuple[list[Any], Any]:
-        """The kept inputs and output as variables (Specs where no value was kept), in the graph if wanted."""
+    def restore(self, like: Variable) -> tuple[list[Any], Any]:
+        """The kept inputs and output as variables (Specs where no value was kept), in the graph if it is recorded."""
         if self.inputs is None:
             raise GraphError(
                 f"the graph was freed: {self.op.name if self.op else 'a node'} gave up its saved arrays in an earlier "
                 "backward\nhint: pass retain_graph=True to the first backward, or compute the forward again"
             )
-        wrap = type(like)._wrap
+        wrap, recording = type(like)._wrap, _mode.recording
         inputs = [
-            value if type(value) is Spec else wrap(value, parent if differentiable else None)
+            value if type(value) is Spec else wrap(value, parent if recording else None)
             for value, parent in zip(self.inputs, self.parents, strict=True)
         ]
-        out = self.out if type(self.out) is Spec else wrap(self.out, self if differentiable else None)
+        out = self.out if type(self.out) is Spec else wrap(self.out, self if recording else None)
         return inputs, out
 
     def free(self) -> None:
         """Give up the saved arrays; the way to the parents stays, so that a later sweep sees what it has lost."""
-        self.inputs = self.out = None
+        self.inputs = self.out = self.residuals = None
 
 
 class _Mode(threading.local):
@@ -165,41 +172,53 @@ def recording(flag: bool) -> Iterator[None]:
 
 def apply(op: Op, inputs: Sequence[Variable], options: dict[str, Any]) -> Any:
     """Run an op's kernel on checked inputs, and record it if a derivative may be asked for."""
+    arrays, kind = arrays_of(op, inputs)
+    result = kernels.kernel(op.name, kind)(*arrays, **options)
+    node = None
+    if op.differentiable and result.dtype.kind == "f" and (parents := parents_of(inputs)):
+        keep_inputs, keep_out = op.keeps(tuple([parent is not None for parent in parents]))
+        kept = tuple([kept_of(array, keep) for array, keep in zip(arrays, keep_inputs, strict=True)])
+        node = Node(op, parents, kept, kept_of(result, keep_out), options)
+    return inputs[0]._result_class._wrap(result, node)
+
+
+def arrays_of(op: Op, inputs: Sequence[Variable]) -> tuple[list[Any], type]:
+    """The arrays of the inputs, and their type, which says the device."""
     arrays = [variable._array for variable in inputs]
     kind = arrays[0].__class__
     for array in arrays:
         if type(array) is not kind:
             rows = [(f"input {i}", "", variable) for i, variable in enumerate(inputs)]
             raise DeviceError(message(f"{op.name}: inputs on different devices", rows, "move them with to(device)"))
-    result = kernels.kernel(op.name, kind)(*arrays, **options)
-    node = None
-    if _mode.recording and op.differentiable and result.dtype.kind == "f":
-        parents = tuple([variable._node for variable in inputs])
-        if any(parents):
-            node = _record(op, parents, arrays, result, options)
-    return inputs[0]._result_class._wrap(result, node)
+    return arrays, kind
 
 
-def _record(op: Op, parents: tuple[Node | None, ...], arrays: list[Any], result: Any, options: dict[str, Any]) -> Node:
-    keep_inputs, keep_out = op.keeps(tuple([parent is not None for parent in parents]))
-    inputs = tuple(
-        [array if keep else Spec(array.shape, array.dtype) for array, keep in zip(arrays, keep_inputs, strict=True)]
-    )
-    out = result if keep_out else Spec(result.shape, result.dtype)
-    return Node(op, parents, inputs, out, options)
+def parents_of(inputs: Sequence[Variable]) -> tuple[Node | None, ...]:
+    """The nodes of the inputs; empty where nothing is to be recorded."""
+    parents = tuple([variable._node for variable in inputs])
+    return parents if _mode.recording and any(parents) else ()
+
+
+def kept_of(array: Any, keep: bool) -> Any:
+    """What a node keeps of an array: itself, or its shape and dtype."""
+    return array if keep else Spec(array.shape, array.dtype)
 
 
 def ancestors(roots: Iterable[Node], stop: Iterable[Node] = ()) -> list[Node]:
-    """All nodes that lead to the roots, oldest first; the walk does not go beyond the nodes in `stop`."""
+    """All nodes that lead to the roots, oldest first.
+
+    The walk does not go beyond the nodes in `stop`, nor to nodes older than these, which cannot depend on them.
+    """
     found = dict.fromkeys(roots)
     barrier = set(stop)
+    oldest = min((node.order for node in barrier), default=0)
     pending = list(found)
     while pending:
         node = pending.pop()
         if node in barrier:
             continue
         for parent in node.parents:
-            if parent is not None and parent not in found:
+            if parent is not None and parent not in found and parent.order >= oldest:
                 found[parent] = None
                 pending.append(parent)
     return sorted(found, key=lambda node: node.order)
@@ -233,14 +252,10 @@ def pull(
         for node in reversed(order):
             if node in ends or node not in useful or node not in found or node.op is None:
                 continue
-            g = found.pop(node)
-            inputs, out = node.restore(g, create_graph)
-            for i, parent in enumerate(node.parents):
-                if parent is None or parent not in useful:
-                    continue
-                contribution = node.op.pull(i, g, inputs, out, node.options)
-                if contribution is not None:
-                    found[parent] = found[parent] + contribution if parent in found else contribution
+            needs = [parent in useful for parent in node.parents]
+            for parent, cotangent in zip(node.parents, node.op.pull(node, found.pop(node), needs), strict=True):
+                if parent is not None and cotangent is not None:
+                    found[parent] = found[parent] + cotangent if parent in found else cotangent
             if free:
                 node.free()
     return {node: found[node] for node in ends if node in found}
@@ -268,6 +283,6 @@ def push(roots: Sequence[Node], tangents: Mapping[Node, Any], *, create_graph: b
             inward = [None if parent is None else found.get(parent) for parent in node.parents]
             like = next((t for t in inward if t is not None), None)
             if like is not None:
-                inputs, out = node.restore(like, create_graph)
+                inputs, out = node.restore(like)
                 found[node] = node.op.push(inward, inputs, out, node.options)
     return {node: found[node] for node in roots if node in found}

@@ -20,7 +20,7 @@ def _fresh(function: str, x: Any) -> Tensor:
         raise OperandError(f"{function}: an argument to differentiate is a {type(x).__name__}, not a tensor")
     if not is_floating(x.dtype):
         raise DtypeError(f"{function}: a tensor of dtype {x.dtype} has no gradient\nhint: convert it with astype first")
-    return ops.alias.run(x) if x.requires_grad else Tensor._wrap(x._array, graph.Node())
+    return ops.kinds.with_own_node(x)
 
 
 def _nodes(inputs: Sequence[Tensor]) -> list[graph.Node]:

@@ -184,6 +184,41 @@ def test_only_what_the_rules_need_is_kept() -> None:
     assert isinstance(node.out, np.ndarray)
 
 
+# ---- fused ops -------------------------------------------------------------------------------------------------------
+
+
+def test_a_fused_op_keeps_residuals_until_it_is_freed_and_none_without_a_graph() -> None:
+    logits, labels = mg.tensor([[1.0, 2.0]], requires_grad=True), mg.tensor([1])
+    out, (softmax,) = mg.softmax_cross_entropy.with_residuals(logits, labels)
+    assert out.requires_grad
+    assert not softmax.requires_grad
+    np.testing.assert_allclose(softmax.numpy(), np.exp([[1, 2]]) / np.exp([1, 2]).sum(), rtol=1e-6)
+    node = out._node
+    assert node.residuals[0] is softmax._array
+    out.backward()
+    np.testing.assert_allclose(logits.grad.numpy(), softmax.numpy() - [[0, 1]], rtol=1e-6)
+    assert node.residuals is None
+    with pytest.raises(GraphError, match="softmax_cross_entropy gave up its saved arrays"):
+        out.backward()
+    with mg.no_grad():
+        out, (softmax,) = mg.softmax_cross_entropy.with_residuals(logits, labels)
+    assert out._node is None
+    assert softmax.shape == (1, 2)
+
+
+def test_second_derivatives_of_a_fused_op() -> None:
+    x, labels = mg.tensor([[1.0, 2.0]], dtype="float64"), mg.tensor([0])
+
+    def f(x: mg.Tensor) -> mg.Tensor:
+        return mg.softmax_cross_entropy(x * x, labels).sum()
+
+    check_grads(f, x, order=2)
+    hessian = [mg.grad(lambda x, i=i: mg.grad(f)(x)[0, i])(x).numpy()[0] for i in range(2)]
+    p = np.exp([1, 4]) / np.exp([1, 4]).sum()
+    outer = 4 * np.outer([1, 2], [1, 2]) * (np.diag(p) - np.outer(p, p))
+    np.testing.assert_allclose(hessian, outer + 2 * np.diag(p - [1, 0]), rtol=1e-12)
+
+
 # ---- errors ----------------------------------------------------------------------------------------------------------
 
 

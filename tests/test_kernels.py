@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from minigrad.kernels import reference
-from minigrad.kernels.cpu import columns, conv, gather, optim, pool
+from minigrad.kernels.cpu import columns, conv, exponential, gather, loss, optim, pool
 from minigrad.kernels.geometry import inside, output_size
 
 # ---- cases -----------------------------------------------------------------------------------------------------------
@@ -383,3 +383,63 @@ def test_different_kernels_run_in_several_threads():
     with ThreadPoolExecutor(4) as threads:
         found = list(threads.map(lambda i: kernels[i % 2]().tobytes() == expected[i % 2], range(40)))
     assert all(found)
+
+
+# ---- softmax cross-entropy -------------------------------------------------------------------------------------------
+
+
+def exponentials(x):
+    out = np.empty_like(x)
+    _fill_with_exponentials(out, x)
+    return out
+
+
+@numba.njit(error_model="numpy")
+def _fill_with_exponentials(out, x):
+    for i in range(len(x)):
+        out[i] = exponential.exp(x[i])
+
+
+@pytest.mark.parametrize("offset", range(3))
+def test_exp_is_within_two_units_in_the_last_place(offset):
+    everywhere = np.arange(offset, 2**31, 1009, dtype=np.uint32).view(np.float32)
+    everywhere = everywhere[~np.isnan(everywhere)]
+    x = np.concatenate([everywhere, -everywhere, np.linspace(-104, 89, 300_001 + offset, dtype=np.float32)])
+    result = exponentials(x)
+    with np.errstate(over="ignore", under="ignore"):
+        exact = np.exp(x.astype(np.float64))
+        rounded = exact.astype(np.float32)
+    finite = np.isfinite(rounded)
+    np.testing.assert_array_equal(result[~finite], np.inf)
+    assert (np.abs(result[finite] - exact[finite]) / np.spacing(rounded[finite]).astype(np.float64)).max() < 1.1
+
+
+def test_exp_of_special_values():
+    x = np.array([np.inf, -np.inf, np.nan, 0, -0.0, 89, -104], np.float32)
+    np.testing.assert_array_equal(exponentials(x), np.array([np.inf, 0, np.nan, 1, 1, np.inf, 0], np.float32))
+
+
+@given(
+    st.integers(0, 5),
+    st.sampled_from([1, 2, 3, 15, 16, 17, 100]),
+    st.sampled_from([(), (3,)]),
+    st.sampled_from(["float32", "float64"]),
+    st.data(),
+)
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_softmax_cross_entropy(n, c, more, dtype, data):
+    logits = data.draw(arrays((n, c, *more), dtype, special=data.draw(st.booleans())))
+    logits = logits * data.draw(st.sampled_from([1, 100]))
+    labels = np.random.default_rng(n).integers(0, c, (n, *more))
+    losses, (softmax,) = loss.softmax_cross_entropy(logits, labels, residuals=True)
+    with np.errstate(all="ignore"):
+        top = logits.max(axis=1, keepdims=True)
+        shifted = logits - np.where(np.isfinite(top), top, 0)
+        weights = np.exp(shifted)
+        total = weights.sum(axis=1, keepdims=True)
+        chosen = np.take_along_axis(shifted, np.expand_dims(labels, 1), 1)
+        expected, shares = (np.log(total) - chosen).squeeze(1), weights / total
+    tolerance = {"float32": 2e-6, "float64": 1e-14}[dtype]
+    np.testing.assert_allclose(losses, expected, rtol=tolerance, atol=tolerance * 3)
+    np.testing.assert_allclose(np.moveaxis(softmax, -1, 1), shares, rtol=2 * tolerance, atol=1e-37)
+    assert loss.softmax_cross_entropy(logits, labels, residuals=False)[1] == ()

@@ -4,8 +4,7 @@ from typing import Any, Literal
 
 from minigrad import ops
 from minigrad.creation import tensor
-from minigrad.dtypes import int64
-from minigrad.errors import ArgumentError, DtypeError, ShapeError, message
+from minigrad.errors import ArgumentError, ShapeError, message
 from minigrad.nn.module import Module
 from minigrad.ops.checks import variable
 from minigrad.tensor import Tensor
@@ -49,14 +48,12 @@ def cross_entropy(
     >>> nn.cross_entropy(mg.tensor([[0.0, 0.0]]), mg.tensor([1]))
     tensor(0.6931)
     """
-    labels = _checked_labels(logits, labels, weight)
-    if not 0 <= label_smoothing <= 1:
-        raise ArgumentError(f"cross_entropy: label_smoothing = {label_smoothing} is not in [0, 1]")
-    logp = ops.log_softmax(logits, axis=1)
-    loss = -ops.take_along_axis(logp, labels.expand_dims(axis=1), axis=1).squeeze(axis=1)
+    loss = ops.softmax_cross_entropy(logits, labels)
+    _check_settings(logits, labels, weight, label_smoothing)
     share = None if weight is None else weight[labels]
     loss = loss if share is None else loss * share
     if label_smoothing:
+        logp = ops.log_softmax(logits, axis=1)
         per_class = logp if weight is None else logp * weight.reshape((-1,) + (1,) * (logits.ndim - 2))
         loss = (1 - label_smoothing) * loss - label_smoothing * per_class.sum(axis=1) / logits.shape[1]
     if reduction == "mean" and share is not None:
@@ -64,28 +61,16 @@ def cross_entropy(
     return _reduce("cross_entropy", loss, reduction)
 
 
-def _checked_labels(logits: Tensor, labels: Tensor, weight: Tensor | None) -> Tensor:
-    """The labels as int64."""
-    rows = _rows("cross_entropy", ("logits", "n c ...", logits), ("labels", "n ...", labels))
-    if labels.dtype.kind not in "iu":
-        hint = "convert them with astype, after making sure that none is NaN" if labels.dtype.kind == "f" else ""
-        raise DtypeError(message(f"cross_entropy: labels of dtype {labels.dtype} are not integers", rows, hint))
-    if logits.ndim < 2 or labels.shape != logits.shape[:1] + logits.shape[2:]:
-        raise ShapeError(message("cross_entropy: the labels do not have the logits' shape without c", rows))
+def _check_settings(logits: Tensor, labels: Tensor, weight: Tensor | None, label_smoothing: float) -> None:
     if labels.size == 0:
+        rows = _rows("cross_entropy", ("logits", "n c ...", logits), ("labels", "n ...", labels))
         raise ShapeError(message("cross_entropy: the batch is empty", rows))
-    classes = logits.shape[1]
-    places = labels.astype(int64)
-    wrong = (places < 0) | (places >= classes)
-    if wrong.any():
-        raise ArgumentError(
-            message(f"cross_entropy: label {labels[wrong][0].item()} is not one of the c={classes} classes", rows)
-        )
     if weight is not None:
         rows = _rows("cross_entropy", ("weight", "c", weight))
-        if weight.shape != (classes,):
-            raise ShapeError(message(f"cross_entropy: the weight has not shape ({classes},)", rows))
-    return places
+        if weight.shape != logits.shape[1:2]:
+            raise ShapeError(message(f"cross_entropy: the weight has not shape ({logits.shape[1]},)", rows))
+    if not 0 <= label_smoothing <= 1:
+        raise ArgumentError(f"cross_entropy: label_smoothing = {label_smoothing} is not in [0, 1]")
 
 
 def _rows(loss: str, *rows: Row) -> list[Row]:

@@ -6,6 +6,7 @@
 | linear      | one transpose an input                      | the tangent: the op itself           |
 | bilinear    | two adjoints                                | the tangent, by the product rule     |
 | general     | both products                               | nothing                              |
+| fused       | the same by other ops, a backward kernel    | everything else, by the other ops    |
 | discrete    | nothing                                     | nothing: there is no derivative      |
 | composite   | an ordinary function of ops                 | everything                           |
 
@@ -18,7 +19,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from minigrad.graph import Op
+from minigrad import graph, kernels
+from minigrad.graph import Node, Op
 from minigrad.ops.checks import broadcasting, sum_to, zeros_like
 
 Options = dict[str, Any]
@@ -116,7 +118,7 @@ class Elementwise(Record):
             return factor if partial else None
         return -factor if partial == -1 else factor * partial
 
-    def pull(self, i: int, g: Any, inputs: Sequence[Any], out: Any, options: Options) -> Any:
+    def cotangent(self, i: int, g: Any, inputs: Sequence[Any], out: Any, options: Options) -> Any:
         cotangent = self._times_partial(i, g, inputs, out)
         return None if cotangent is None else sum_to(cotangent, inputs[i].shape)
 
@@ -139,7 +141,7 @@ class Linear(Record):
 
     transposes: tuple[Rule, ...] | Rule
 
-    def pull(self, i: int, g: Any, inputs: Sequence[Any], out: Any, options: Options) -> Any:
+    def cotangent(self, i: int, g: Any, inputs: Sequence[Any], out: Any, options: Options) -> Any:
         if callable(self.transposes):
             return self.transposes(i, g, *inputs, **options)
         return self.transposes[i](g, *inputs, **options)
@@ -166,7 +168,7 @@ class Bilinear(Record):
     def keeps(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
         return (needs[1], needs[0]), False
 
-    def pull(self, i: int, g: Any, inputs: Sequence[Any], out: Any, options: Options) -> Any:
+    def cotangent(self, i: int, g: Any, inputs: Sequence[Any], out: Any, options: Options) -> Any:
         return self.adjoints[i](g, *inputs, **options)
 
     def push(self, tangents: Sequence[Any], inputs: Sequence[Any], out: Any, options: Options) -> Any:
@@ -194,12 +196,88 @@ class General(Record):
     def keeps(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
         return self.saved, self.saves_out
 
-    def pull(self, i: int, g: Any, inputs: Sequence[Any], out: Any, options: Options) -> Any:
+    def cotangent(self, i: int, g: Any, inputs: Sequence[Any], out: Any, options: Options) -> Any:
         vjp = self.vjps[i]
         return None if vjp is None else vjp(g, *inputs, out, **options)
 
     def push(self, tangents: Sequence[Any], inputs: Sequence[Any], out: Any, options: Options) -> Any:
         return self.jvp(tangents, *inputs, out, **options)
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Fused(Record):
+    """A composition of ops that has kernels of its own, for speed: one for the value and one for the first gradient.
+
+    `plain` is the composition: a function of what `bind` returns, `plain(*inputs, **options)`, made of ops. It is
+    what the op means. Tangents, and gradients that are themselves recorded, go through it, so every order and mode
+    works as for the ops that it is made of. The ordinary backward calls a kernel instead. On each device:
+
+        NAME(*arrays, residuals, **options) -> (out, residuals)
+
+    computes the value, and a tuple of arrays that the backward will want: whatever is cheaper to keep than to compute
+    again. With `residuals=False` nobody will ask for them, and the tuple may be empty.
+
+        NAME_backward(g, needs, inputs, out, residuals, **options) -> (array or None, ...)
+
+    computes the cotangents of all inputs together, one for each, or None where `needs` (a bool an input) says that
+    it is not wanted. `inputs` are the arrays of the forward call; `out` is its result if the op `saves_out`, else a
+    shape and dtype. Neither kernel changes an array that it was given: residuals are read again if the graph is
+    retained.
+
+    Both kernels agree with `plain` to rounding, on NaN and on who wins a tie; tests/test_ops.py draws such calls.
+    """
+
+    plain: Callable[..., Any]
+    saves_out: bool = False
+
+    def run(self, *inputs: Any, **options: Any) -> Any:
+        return self._run(inputs, options, residuals=False)[0]
+
+    def with_residuals(self, *args: Any, **kwargs: Any) -> tuple[Any, tuple[Any, ...]]:
+        """Call the op, and return its residuals beside its result, as constants (a batch's mean, say)."""
+        inputs, options = self.bind(*args, **kwargs)
+        out, residuals = self._run(inputs, options, residuals=True)
+        return out, tuple([inputs[0]._result_class._wrap(array) for array in residuals])
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        inputs, options = self.bind(*args, **kwargs)
+        return self._run(inputs, options, residuals=False)[0]
+
+    def _run(self, inputs: Sequence[Any], options: Options, residuals: bool) -> tuple[Any, tuple[Any, ...]]:
+        arrays, kind = graph.arrays_of(self, inputs)
+        parents = graph.parents_of(inputs)
+        out, kept = kernels.kernel(self.name, kind)(*arrays, residuals=residuals or bool(parents), **options)
+        spec = graph.kept_of(out, self.saves_out)
+        node = Node(self, parents, tuple(arrays), spec, options, kept) if parents else None
+        return inputs[0]._result_class._wrap(out, node), kept
+
+    def pull(self, node: Node, g: Any, needs: Sequence[bool]) -> Sequence[Any]:
+        inputs, _ = node.restore(g)
+        if graph.is_recording():
+            own, out = self._replay(inputs, needs, node.options)
+            targets = [one for one in own if one is not None]
+            found = graph.pull({out._node: g}, targets=targets, create_graph=True, free=False)
+            return [None if one is None else found.get(one) for one in own]
+        backward = kernels.kernel(f"{self.name}_backward", g._array.__class__)
+        arrays = backward(g._array, tuple(needs), node.inputs, node.out, node.residuals, **node.options)
+        return [None if array is None else g._wrap(array) for array in arrays]
+
+    def push(self, tangents: Sequence[Any], inputs: Sequence[Any], out: Any, options: Options) -> Any:
+        own, out = self._replay(inputs, [tangent is not None for tangent in tangents], options)
+        moving = {one: tangent for one, tangent in zip(own, tangents, strict=True) if one is not None}
+        return graph.push([out._node], moving, create_graph=graph.is_recording()).get(out._node)
+
+    def _replay(self, inputs: Sequence[Any], chosen: Sequence[bool], options: Options) -> tuple[list[Node | None], Any]:
+        """`plain` on the inputs, with new nodes for the chosen ones, at which a sweep can end; and these nodes."""
+        with graph.recording(True):
+            inputs = [with_own_node(x) if choose else x for x, choose in zip(inputs, chosen, strict=True)]
+            out = self.plain(*inputs, **options)
+        return [x._node if choose else None for x, choose in zip(inputs, chosen, strict=True)], out
+
+
+def with_own_node(x: Any) -> Any:
+    """x with a new node, at which a sweep can end: as a leaf, or an alias where it is part of a graph already."""
+    return x._result_class._wrap(x._array, Node()) if x._node is None else REGISTRY["alias"].run(x)
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -238,6 +316,11 @@ def bilinear(first: Rule, second: Rule, *, signature: str, **info: Any) -> Calla
 def general(*, vjps: tuple[Rule | None, ...], jvp: Rule, **info: Any) -> Callable[[Rule], General]:
     """Declare a general op; the decorated function checks a call and returns `(inputs, options)`."""
     return lambda f: General(name=f.__name__, bind=f, vjps=vjps, jvp=jvp, **info)
+
+
+def fused(*, plain: Rule, signature: str, **info: Any) -> Callable[[Rule], Fused]:
+    """Declare a fused op; the decorated function checks a call and returns `(inputs, options)`."""
+    return lambda f: Fused(name=f.__name__, bind=f, plain=plain, signature=signature, **info)
 
 
 def discrete(*, dtypes: str | None = None, **info: Any) -> Callable[[Rule], Discrete]:

@@ -20,6 +20,7 @@ _COMPILED = {
     "conv": ("conv2d", "conv2d_input", "conv2d_weight"),
     "pool": ("max_pool2d_argmax", "avg_pool2d", "avg_pool2d_input"),
     "linalg": ("matmul",),
+    "loss": ("softmax_cross_entropy", "softmax_cross_entropy_backward"),
     "gather": ("take_along_axis", "scatter_along_axis"),
     "optim": ("sgd_step", "adam_step"),
 }

@@ -1,0 +1,97 @@
+"""Losses that are worth a kernel."""
+
+from typing import Any
+
+import numpy as np
+
+from minigrad.dtypes import float32, int64, is_floating
+from minigrad.errors import ArgumentError, DtypeError, ShapeError
+from minigrad.ops.checks import require, variable
+from minigrad.ops.composite import log_softmax
+from minigrad.ops.index import take_along_axis
+from minigrad.ops.kinds import Bad, fused
+from minigrad.ops.samples import Call, Draw
+from minigrad.ops.shape import expand_dims, squeeze
+
+
+def _plain(logits: Any, labels: Any) -> Any:
+    chosen = take_along_axis(log_softmax(logits, axis=1), expand_dims(labels, axis=1), axis=1)
+    return -squeeze(chosen, axis=1)
+
+
+def _sample(draw: Draw) -> Call:
+    n, *more = draw.shape(min_dims=1)
+    c = draw.integer(2, 5)  # the gradient for a single class is zero, in which no error would show
+    return (draw.array((n, c, *more)), draw.integers((n, *more), 0, c)), {}
+
+
+def _oracle(logits: Any, labels: Any) -> Any:
+    chosen = np.take_along_axis(logits, np.expand_dims(labels, 1), 1)
+    return np.log(np.exp(logits - chosen).sum(axis=1))
+
+
+@fused(
+    plain=_plain,
+    signature="n c ..., n ... -> n ...",
+    sample=_sample,
+    oracle=_oracle,
+    bad=(
+        Bad(
+            lambda t: softmax_cross_entropy(t(2, 3), t(2)),
+            DtypeError,
+            "softmax_cross_entropy: labels of dtype float32 are not integers",
+        ),
+        Bad(
+            lambda t: softmax_cross_entropy(t(2, 3), t(3, dtype="int64")),
+            ShapeError,
+            "softmax_cross_entropy: the labels do not have the logits' shape without c\n"
+            "  logits (n c ...) = (2, 3)  float32 cpu\n"
+            "  labels (n ...)   = (3,)    int64 cpu",
+        ),
+        Bad(
+            lambda t: softmax_cross_entropy(t(2, 0), t(2, dtype="int64")),
+            ArgumentError,
+            "softmax_cross_entropy: label 0 is not one of the c=0 classes",
+        ),
+    ),
+)
+def softmax_cross_entropy(logits: Any, labels: Any, /) -> Any:
+    """-log(softmax(logits)[label]) for each label: the cross-entropy before any weight or mean.
+
+    Parameters
+    ----------
+    logits
+        (n c ...), any floats (integers are converted to float32).
+    labels
+        (n ...), integers in [0, c).
+
+    Returns
+    -------
+    Tensor
+        (n ...), without overflow: exact for logits of any size.
+
+    Raises
+    ------
+    DtypeError
+        If the labels are not integers.
+    ShapeError, ArgumentError
+        If the shapes do not fit, or a label is out of range.
+
+    >>> mg.softmax_cross_entropy(mg.tensor([[0.0, 0.0], [1000.0, 0.0]]), mg.tensor([1, 1]))
+    tensor([6.9315e-01, 1.0000e+03])
+    """
+    op = "softmax_cross_entropy"
+    rows = [("logits", "n c ...", variable(op, "logits", logits)), ("labels", "n ...", variable(op, "labels", labels))]
+    hint = "convert them with astype, after making sure that none is NaN" if is_floating(labels.dtype) else ""
+    headline = f"{op}: labels of dtype {labels.dtype} are not integers"
+    require(labels.dtype.kind in "iu", DtypeError, headline, rows, hint)
+    fits = len(logits.shape) >= 2 and labels.shape == logits.shape[:1] + logits.shape[2:]
+    require(fits, ShapeError, f"{op}: the labels do not have the logits' shape without c", rows)
+    classes = logits.shape[1]
+    places = labels if labels.dtype == int64 else labels.astype(int64)
+    wrong = (places < 0) | (places >= classes)
+    if wrong.any():
+        headline = f"{op}: label {labels[wrong][0].item()} is not one of the c={classes} classes"
+        require(False, ArgumentError, headline, rows)
+    floats = logits if is_floating(logits.dtype) else logits.astype(float32)
+    return (floats, places), {}
