@@ -44,6 +44,10 @@ class DataError(MinigradError, ValueError):
     """A file or folder whose contents cannot be used."""
 
 
+class OutOfMemoryError(MinigradError, MemoryError):
+    """More memory asked for than the device has."""
+
+
 def shape_text(shape: Sequence[int]) -> str:
     """Write a shape as Python writes a tuple.
 

@@ -14,7 +14,7 @@ LINE = [
     {"errors"},
     {"dtypes"},
     {"kernels"},
-    {"graph"},
+    {"graph", "runtime"},
     {"ops"},
     {"tensor"},
     {"creation"},

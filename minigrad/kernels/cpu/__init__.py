@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.kernels.cpu import generic, memory
+from minigrad.kernels.cpu import generic
 
 Array = np.ndarray
 from_numpy = to_numpy = np.asarray
-
-memory.keep_freed_memory()
 
 _COMPILED = {
     "conv": ("conv2d", "conv2d_input", "conv2d_weight"),

@@ -15,6 +15,7 @@ from numba import prange
 from minigrad.kernels import geometry
 from minigrad.kernels.cpu.columns import copy_columns, plan_blocks
 from minigrad.kernels.cpu.compiler import jit, kernel
+from minigrad.kernels.cpu.memory import empty, zeros
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
@@ -47,7 +48,7 @@ def conv2d_input(
     o, channels, *kernel = weight.shape
     swapped = weight.reshape(groups, o // groups, channels, *kernel).swapaxes(1, 2)
     swapped = swapped.reshape(groups * channels, o // groups, *kernel)
-    x = np.empty(shape, g.dtype)
+    x = empty(shape, g.dtype)
     for residues in np.ndindex(*stride):
         part = x[:, :, residues[0] :: stride[0], residues[1] :: stride[1]]
         axes = zip(residues, kernel, stride, padding, dilation, strict=True)
@@ -73,12 +74,12 @@ def conv2d_weight(
     """Apply the adjoint of weight -> conv2d(x, weight): see `reference.conv2d_weight`."""
     (n, o, oh, ow), (_, channels, kh, kw) = g.shape, shape
     if g.size == 0 or x.size == 0:
-        return np.zeros(shape, g.dtype)
+        return zeros(shape, g.dtype)
     together = min(channels, -(-8 // (kh * kw)))  # channels for eight taps, which share each load of g
     plan = plan_blocks(1, together, x.shape[3], (oh, ow), (kh, kw), stride, padding, dilation)
     slices = min(n, -(-PARTS * plan.channels // x.shape[1]))
-    totals = np.zeros((slices, o, channels * kh * kw))
-    columns = np.zeros((numba.get_num_threads(), plan.size), x.dtype)
+    totals = zeros((slices, o, channels * kh * kw), np.float64)
+    columns = zeros((numba.get_num_threads(), plan.size), x.dtype)
     runs = np.ascontiguousarray(g).reshape(n, o, oh * ow)
     _multiply_blocks(totals, runs, np.ascontiguousarray(x), columns, plan, groups)
     with np.errstate(all="ignore"):
@@ -89,12 +90,12 @@ def correlate(x: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, 
     """Cross-correlate to an output of any size, after any padding, also a negative one."""
     (n, _, _, w), (o, channels, kh, kw) = x.shape, weight.shape
     if n * o * size[0] * size[1] == 0 or x.size == 0 or weight.size == 0:
-        return np.zeros((n, o, *size), x.dtype)
+        return zeros((n, o, *size), x.dtype)
     plan = plan_blocks(n, channels, w, size, (kh, kw), stride, padding, dilation)
     threads = numba.get_num_threads()
-    columns, sums = np.zeros((threads, plan.size), x.dtype), np.empty((threads, plan.run), x.dtype)
+    columns, sums = zeros((threads, plan.size), x.dtype), empty((threads, plan.run), x.dtype)
     weights = np.ascontiguousarray(weight).reshape(o, channels * kh * kw)
-    y = np.empty((n, o, *size), x.dtype)
+    y = empty((n, o, *size), x.dtype)
     _sum_blocks(y, np.ascontiguousarray(x), weights, columns, sums, plan, groups)
     return y
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from numba import prange
 
 from minigrad.kernels.cpu.compiler import kernel
+from minigrad.kernels.cpu.memory import empty, zeros
 
 Array = npt.NDArray[Any]
 
@@ -16,7 +17,7 @@ LINES = 64  # neighbouring lines that one thread goes through together: they sha
 
 def take_along_axis(x: Array, indices: Array, *, axis: int) -> Array:
     """Take one element per index: see `reference.take_along_axis`."""
-    out = np.empty(indices.shape, x.dtype)
+    out = empty(indices.shape, x.dtype)
     if out.size:
         bits = f"u{x.itemsize}"  # the same machine code for all types of a size
         _take(_lines(out, axis).view(bits), _lines(x, axis).view(bits), _lines(indices, axis))
@@ -25,7 +26,7 @@ def take_along_axis(x: Array, indices: Array, *, axis: int) -> Array:
 
 def scatter_along_axis(g: Array, indices: Array, *, axis: int, shape: tuple[int, ...]) -> Array:
     """Apply the adjoint of take_along_axis: see `reference.scatter_along_axis`. Equal indices add up in order."""
-    x = np.zeros(shape, g.dtype)
+    x = zeros(shape, g.dtype)
     if g.size:
         _scatter(_lines(x, axis), _lines(g, axis), _lines(indices, axis))
     return x

@@ -7,7 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.kernels.cpu.memory import empty, zeros
+
 Array = np.ndarray
+
+LARGE = 1 << 18  # bytes, from which memory of the pool saves a ufunc more than it costs
 
 KERNELS: dict[str, Callable[..., Array]] = {}
 
@@ -23,22 +27,42 @@ def _kernel(function: Callable[..., Any], name: str = "") -> Callable[..., Array
     return kernel
 
 
+def _ufunc(function: np.ufunc, name: str = "") -> None:
+    """Enter a numpy ufunc. Its result goes to memory from the pool where all operands have one dtype and are large."""
+    results = {types[0]: types[-1] for types in function.types if len(set(types[: function.nin])) == 1}
+
+    def place(x: Array, y: Array) -> Array | None:
+        if x.dtype is not y.dtype or x.dtype.char not in results:
+            return None
+        return empty(x.shape if x.shape == y.shape else np.broadcast(x, y).shape, np.dtype(results[x.dtype.char]))
+
+    def unary(x: Array) -> Array:
+        with np.errstate(all="ignore"):
+            return np.asarray(function(x, out=place(x, x) if x.nbytes >= LARGE else None))
+
+    def binary(x: Array, y: Array) -> Array:
+        with np.errstate(all="ignore"):
+            return np.asarray(function(x, y, out=place(x, y) if x.nbytes >= LARGE or y.nbytes >= LARGE else None))
+
+    KERNELS[name or function.__name__] = unary if function.nin == 1 else binary
+
+
 def _mover(function: Callable[..., Array]) -> Callable[..., Array]:
     """Enter a function that only moves elements and returns an array: it needs none of what `_kernel` adds."""
     KERNELS[function.__name__] = function
     return function
 
 
-for _ufunc in (
+for _function in (
     *(np.add, np.subtract, np.multiply, np.divide, np.floor_divide, np.remainder, np.negative, np.square),
     *(np.exp, np.expm1, np.log, np.log1p, np.sqrt, np.sin, np.cos, np.tanh, np.logaddexp),
     *(np.sign, np.floor, np.ceil, np.maximum, np.minimum, np.isnan, np.isinf, np.isfinite),
     *(np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal),
     *(np.logical_and, np.logical_or, np.logical_not),
 ):
-    _kernel(_ufunc)
-_kernel(np.absolute, "abs")
-_kernel(np.power, "pow")
+    _ufunc(_function)
+_ufunc(np.absolute, "abs")
+_ufunc(np.power, "pow")
 _kernel(np.where)
 KERNELS["permute_dims"] = np.transpose
 
@@ -53,13 +77,15 @@ def sigmoid(x: Array) -> Array:
 @_kernel
 def relu(x: Array) -> Array:
     """max(x, 0), with NaN kept."""
-    return np.maximum(x, 0)
+    return np.maximum(x, 0, out=empty(x.shape, x.dtype))
 
 
 @_kernel
 def astype(x: Array, *, dtype: np.dtype) -> Array:
     """Convert, always into a new array."""
-    return x.astype(dtype)
+    out = empty(x.shape, dtype)
+    np.copyto(out, x, casting="unsafe")
+    return out
 
 
 @_kernel
@@ -124,7 +150,7 @@ def concat(*arrays: Array, axis: int) -> Array:
 @_kernel
 def pad(x: Array, *, pad_width: tuple[tuple[int, int], ...]) -> Array:
     """Surround with zeros."""
-    out = np.zeros([before + size + after for (before, after), size in zip(pad_width, x.shape, strict=True)], x.dtype)
+    out = zeros(tuple(before + size + after for (before, after), size in zip(pad_width, x.shape, strict=True)), x.dtype)
     out[tuple(slice(before, before + size) for (before, _), size in zip(pad_width, x.shape, strict=True))] = x
     return out
 
@@ -138,7 +164,7 @@ def getitem(x: Array, *, key: tuple[Any, ...]) -> Array:
 @_kernel
 def scatter(g: Array, *, key: tuple[Any, ...], shape: tuple[int, ...]) -> Array:
     """Adjoint of getitem: zeros of `shape` with g added at `key`; equal positions add up, in order."""
-    out = np.zeros(shape, g.dtype)
+    out = zeros(shape, g.dtype)
     if builtins.any(isinstance(part, np.ndarray) for part in key):
         np.add.at(out, key, g)
     else:
@@ -157,4 +183,8 @@ def index_put(x: Array, value: Array, *, key: tuple[Any, ...]) -> Array:
 @_kernel
 def full(*, shape: tuple[int, ...], value: float, dtype: np.dtype) -> Array:
     """An array filled with one value."""
-    return np.full(shape, value, dtype) if shape else np.array(value, dtype)  # the latter is faster
+    if not shape:
+        return np.array(value, dtype)  # this is faster
+    out = empty(shape, dtype)
+    out.fill(value)
+    return out

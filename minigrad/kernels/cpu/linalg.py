@@ -13,6 +13,7 @@ from numba import prange
 
 from minigrad.kernels.cpu.compiler import kernel
 from minigrad.kernels.cpu.conv import sum_runs
+from minigrad.kernels.cpu.memory import empty
 
 Array = npt.NDArray[Any]
 
@@ -24,7 +25,7 @@ def matmul(x: Array, y: Array) -> Array:
     """Multiply matrices (... i j) and (... j k), as `numpy.matmul` does."""
     wide = x.ndim == 2 and y.ndim == 2 and min(len(x), y.shape[1]) >= NARROW
     if wide and x.dtype.kind == "f" and TINY < x.size * y.shape[1] <= LARGE:
-        out = np.empty((len(x), y.shape[1]), x.dtype)
+        out = empty((len(x), y.shape[1]), x.dtype)
         starts = np.arange(len(y), dtype=np.uintp) * np.uintp(y.shape[1])
         _multiply_rows(out, np.ascontiguousarray(x), np.ascontiguousarray(y).reshape(-1), starts)
         return out

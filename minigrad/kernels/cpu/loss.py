@@ -9,6 +9,7 @@ from numba import prange
 
 from minigrad.kernels.cpu.compiler import jit, kernel
 from minigrad.kernels.cpu.exponential import exp
+from minigrad.kernels.cpu.memory import empty
 
 Array = npt.NDArray[Any]
 
@@ -16,7 +17,7 @@ Array = npt.NDArray[Any]
 def softmax_cross_entropy(logits: Array, labels: Array, *, residuals: bool) -> tuple[Array, tuple[Array, ...]]:
     """Compute -log(softmax(logits)[label]) for each label, and (where asked for) softmax, with the classes last."""
     rows = np.ascontiguousarray(np.moveaxis(logits, 1, -1))
-    softmax, losses = np.empty_like(rows), np.empty(labels.shape, logits.dtype)
+    softmax, losses = empty(rows.shape, rows.dtype), empty(labels.shape, logits.dtype)
     shape = labels.size, logits.shape[1]
     _losses(losses.reshape(-1), softmax.reshape(shape), rows.reshape(shape), np.ascontiguousarray(labels).reshape(-1))
     return losses, (softmax,) if residuals else ()

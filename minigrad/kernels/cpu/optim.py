@@ -8,6 +8,7 @@ import numpy.typing as npt
 from numba import prange
 
 from minigrad.kernels.cpu.compiler import jit, kernel
+from minigrad.kernels.cpu.memory import empty
 
 Array = npt.NDArray[Any]
 
@@ -21,12 +22,12 @@ def sgd_step(
     scalar = x.dtype.type
     settings = scalar(lr), scalar(momentum), nesterov, scalar(decay)
     parts = _parts(x)
-    moved = np.empty(x.shape, x.dtype)
+    moved = empty(x.shape, x.dtype)
     if delta is None:
         nothing = moved.ravel()[:0]
         _sgd(parts, moved.ravel(), nothing, x.ravel(), g.ravel(), nothing, *settings)
         return (moved,)
-    new = np.empty(x.shape, x.dtype)
+    new = empty(x.shape, x.dtype)
     _sgd(parts, moved.ravel(), new.ravel(), x.ravel(), g.ravel(), delta.ravel(), *settings)
     return moved, new
 
@@ -36,7 +37,7 @@ def adam_step(
 ) -> tuple[Array, Array, Array]:
     """Move x against its gradient, scaled by its moments: see `reference.adam_step`."""
     x = arrays[0]
-    moved, mean, square = (np.empty(x.shape, x.dtype) for _ in range(3))
+    moved, mean, square = (empty(x.shape, x.dtype) for _ in range(3))
     first, second = betas
     rate, correction = lr / (1 - first**steps), 1 - second**steps
     settings = (first, 1 - first, second, 1 - second, rate, correction, eps, decay)

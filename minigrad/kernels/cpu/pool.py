@@ -11,6 +11,7 @@ from minigrad.kernels import geometry
 from minigrad.kernels.cpu.columns import copy_columns, plan_blocks
 from minigrad.kernels.cpu.compiler import jit, kernel
 from minigrad.kernels.cpu.conv import conv2d_input, correlate
+from minigrad.kernels.cpu.memory import empty, zeros
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
@@ -24,12 +25,12 @@ def max_pool2d_argmax(
     """Find the maximum of each window: see `reference.max_pool2d_argmax`."""
     n, c, h, w = x.shape
     size = _size((h, w), kernel_size, stride, padding, dilation, ceil_mode)
-    places = np.empty((n * c, *size), np.int64)
+    places = empty((n * c, *size), np.int64)
     if places.size:
         plan = plan_blocks(n * c, 1, w, size, kernel_size, stride, padding, dilation)
         threads = numba.get_num_threads()
-        columns = np.zeros((threads, plan.size), x.dtype)
-        best, steps = np.empty((threads, plan.run), x.dtype), np.empty((threads, plan.run), np.int32)
+        columns = zeros((threads, plan.size), x.dtype)
+        best, steps = empty((threads, plan.run), x.dtype), empty((threads, plan.run), np.int32)
         images = np.ascontiguousarray(x).reshape(n * c, 1, h, w)
         _argmax_blocks(places, images, columns, best, steps, plan)
     return places.reshape(n, c, *size)
