@@ -27,7 +27,7 @@ class Pace:
     """How long to measure: so many turns of each side, of so many seconds."""
 
     rounds: int = 5
-    seconds: float = 0.2
+    seconds: float = 0.1
 
 
 class Worker:

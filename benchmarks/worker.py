@@ -3,7 +3,7 @@
 It reads a request a line from standard input, and answers each with a line; both are JSON:
 
     {"load": [SUITE, ROW], "layouts": [...]}       prepares and warms a row in each layout; forgets the one before
-    {"measure": LAYOUT, "seconds": 0.2}            {"ms": ..., "faults": ...}, the cost of one call
+    {"measure": LAYOUT, "seconds": 0.1}            {"ms": ..., "faults": ...}, the cost of one call
     {"memory": [SUITE, ROW], "layout": LAYOUT}     {"bytes": ...}, what training takes; for a fresh process
 """
 
