@@ -117,8 +117,8 @@ def _take_turns(suite: str, row: Row, workers: dict[str, Worker], pace: Pace) ->
     turns = []
     for name, worker in workers.items():
         layouts = row.layouts if name == "torch" else FLAT
-        worker.ask(load=[suite, row.name], layouts=layouts)
-        turns += [Turns(worker, layout) for layout in layouts]
+        if worker.ask(load=[suite, row.name], layouts=layouts)["ready"]:
+            turns += [Turns(worker, layout) for layout in layouts]
     for _ in range(min(pace.rounds, row.rounds)):
         for contestant in turns:
             contestant.take(pace.seconds)

@@ -2,9 +2,11 @@
 
 It reads a request a line from standard input, and answers each with a line; both are JSON:
 
-    {"load": [SUITE, ROW], "layouts": [...]}       prepares and warms a row in each layout; forgets the one before
-    {"measure": LAYOUT, "seconds": 0.1}            {"ms": ..., "faults": ...}, the cost of one call
-    {"memory": [SUITE, ROW], "layout": LAYOUT}     {"bytes": ...}, what training takes; for a fresh process
+    {"load": [SUITE, ROW], "layouts": [...]}       {"ready": ...}: whether the row is prepared and warm in each layout
+    {"measure": LAYOUT, "seconds": 0.1}            {"ms": ..., "faults": ...}: the cost of one call
+    {"memory": [SUITE, ROW], "layout": LAYOUT}     {"bytes": ...}: what training takes; for a fresh process
+
+Only one row is in memory at a time. A peer that cannot run a row is not ready; ours and PyTorch must be.
 """
 
 import ctypes
@@ -122,9 +124,15 @@ def main() -> None:
         if "load" in request:
             steps.clear()
             row = find(*request["load"])
-            steps |= {layout: prepare(row, library, layout) for layout in request["layouts"]}
-            for step in () if row.processes else steps.values():
-                repeat(step, 3)
+            try:
+                steps |= {layout: prepare(row, library, layout) for layout in request["layouts"]}
+                for step in () if row.processes else steps.values():
+                    repeat(step, 3)
+            except Exception as error:
+                if library in ("ours", "torch"):
+                    raise
+                print(f"{library}, {row.name}: {error}", file=sys.stderr)
+            answer = {"ready": bool(steps)}
         elif "measure" in request:
             answer = measure(steps[request["measure"]], request["seconds"], row.processes)
         else:

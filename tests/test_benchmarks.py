@@ -174,6 +174,23 @@ def test_no_such_row(capsys):
     assert "--match plumbing: no row of conv has it in its name" in capsys.readouterr().err
 
 
+def test_the_scene_demo_beside_its_twin(tmp_path, capfd):
+    from PIL import Image
+
+    for split in "train", "test":
+        for kind, tone in ("dark", 20), ("light", 200):
+            (tmp_path / split / kind).mkdir(parents=True)
+            for i in range(5):
+                Image.new("L", (64, 64), tone + i).save(tmp_path / split / kind / f"{i}.png")
+    assert run("benchmarks.train_scenes", ["--data", str(tmp_path), "--epochs", "1", "--threads", "1"]) == 0
+    lines = [line.split() for line in capfd.readouterr().out.splitlines()]
+    sides = 2 if importlib.util.find_spec("torch") else 1
+    assert ["seconds", "minigrad", "PyTorch"][: 1 + sides] in lines
+    parts = {tuple(line[:-sides]): [float(cell) for cell in line[-sides:]] for line in lines[-5:-1]}
+    for whole, *rest in zip(*(parts[name] for name in (("whole", "run"), ("pictures",), ("training",))), strict=True):
+        assert whole > sum(rest) > 0
+
+
 def test_a_side_that_fails_is_named():
     with Worker("ours", 1) as worker, pytest.raises(BenchmarkError, match=r"ours ended \['conv', 'no such row'\]"):
         worker.ask(load=["conv", "no such row"], layouts=["contiguous"])

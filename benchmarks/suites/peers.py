@@ -21,7 +21,7 @@ def functions(f: Function) -> Mapping[str, Callable[[], Step]]:
     def tinygrad() -> Step:
         from tinygrad import Tensor
 
-        x = Tensor(normal(8), requires_grad=True).realize()
+        x = Tensor(normal(8)).realize()
         return lambda: f(x).realize()
 
     def jax() -> Step:
@@ -52,7 +52,7 @@ def gradients(f: Function) -> Mapping[str, Callable[[], Step]]:
         from tinygrad import Tensor
 
         def step() -> None:
-            x = Tensor(normal(8), requires_grad=True)
+            x = Tensor(normal(8))
             f(x).sum().backward()
             x.grad.realize()
 
@@ -106,7 +106,7 @@ def _simplenet_jax() -> Step:
 
 def _simplenet_tinygrad() -> Step:
     """The step is captured by its jit, as its users write it."""
-    from tinygrad import Tensor, TinyJit, nn
+    from tinygrad import Context, Tensor, TinyJit, nn
 
     layers = [nn.Conv2d(1, 10, 5), nn.Conv2d(10, 20, 5), nn.Linear(500, 100), nn.Linear(100, 15)]
     optimizer = nn.optim.SGD(nn.state.get_parameters(layers), lr=1e-4, momentum=0.9)
@@ -114,14 +114,14 @@ def _simplenet_tinygrad() -> Step:
 
     @TinyJit
     def step() -> Any:
-        with Tensor.train():
+        with Context(TRAINING=1):
             optimizer.zero_grad()
             hidden = layers[0](x).max_pool2d((3, 3)).relu()
             hidden = layers[1](hidden).max_pool2d((3, 3)).relu().flatten(1)
-            layers[3](layers[2](hidden)).sparse_categorical_crossentropy(y).backward()
-            return optimizer.step()
+            loss = layers[3](layers[2](hidden)).sparse_categorical_crossentropy(y).backward()
+            return loss.realize(*optimizer.schedule_step())
 
-    return step
+    return lambda: step().item()
 
 
 def _simplenet_mygrad() -> Step:
@@ -139,7 +139,8 @@ def _simplenet_mygrad() -> Step:
         hidden = x
         for weight, bias in (w1, b1), (w2, b2):
             hidden = conv_nd(hidden, weight, stride=1) + bias.reshape(1, -1, 1, 1)
-            hidden = relu(max_pool(hidden, (3, 3), 3))
+            side = hidden.shape[-1] // 3 * 3  # this pool takes whole windows only
+            hidden = relu(max_pool(hidden[:, :, :side, :side], (3, 3), 3))
         logits = mg.matmul(mg.matmul(hidden.reshape(32, 500), w3) + b3, w4) + b4
         softmax_crossentropy(logits, y).backward()
         for parameter, m in zip(parameters, momentum, strict=True):
