@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from minigrad import graph
-from minigrad.creation import asarray, tensor
+from minigrad.creation import tensor
 from minigrad.dtypes import as_dtype, is_floating
 from minigrad.errors import ArgumentError, DtypeError, MinigradError, OperandError
 from minigrad.kernels import DEVICES
@@ -153,7 +153,7 @@ class Module:
             Naming every missing, unexpected and mis-shaped entry at once.
         """
         own = dict(self._state())
-        found = {path: value if isinstance(value, Tensor) else asarray(value) for path, value in state.items()}
+        found = {path: value if isinstance(value, Tensor) else tensor(value) for path, value in state.items()}
         problems = [f"missing: {path} {part.shape}" for path, part in own.items() if path not in found]
         problems += [f"unexpected: {path} {value.shape}" for path, value in found.items() if path not in own]
         problems += [
