@@ -16,6 +16,8 @@ from minigrad.errors import MinigradError
 POOLS = ("OMP", "OPENBLAS", "MKL", "NUMBA", "VECLIB_MAXIMUM")
 HOPELESS = 1.5
 """A layout that takes so many times as long as the better one in the first turn is not timed again."""
+BUSY = 150
+"""Interruptions a second that a quiet machine does not have."""
 
 
 class BenchmarkError(MinigradError):
@@ -82,15 +84,19 @@ class Turns:
         """Measure once more."""
         self._found.append(self.worker.ask(measure=self.layout, seconds=seconds))
 
+    def median(self, figure: str) -> float:
+        """Return the median of a figure over the turns."""
+        return statistics.median(one[figure] for one in self._found)
+
     @property
     def ms(self) -> float:
         """The median time of a call."""
-        return statistics.median(one["ms"] for one in self._found)
+        return self.median("ms")
 
     @property
     def faults(self) -> float:
         """The median of the page faults a call."""
-        return round(statistics.median(one["faults"] for one in self._found), 1)
+        return round(self.median("faults"), 1)
 
 
 def compare(
@@ -103,7 +109,8 @@ def compare(
     dict
         A row of the table: name, suite, threads, recorded, ours_ms, ours_faults, ours_memory, and torch_ms,
         torch_faults, torch_memory, torch_layout, ratio (torch_ms / ours_ms) if torch is among the libraries; `peers`
-        holds the times of the others that have a side. What was not measured is None.
+        holds the times of the others that have a side, and `busy` says whether other programs took the cores away
+        meanwhile. What was not measured is None.
     """
     with ExitStack() as stack:
         workers = {name: stack.enter_context(Worker(name, threads)) for name in ("ours", *libraries)}
@@ -145,6 +152,7 @@ def _result(suite: str, row: Row, threads: int, turns: list[Turns]) -> dict[str,
         "torch_layout": best and best.layout,
         "ours_memory": _memory(suite, row, threads, ours),
         "torch_memory": best and _memory(suite, row, threads, best),
+        "busy": max(one.median("interruptions") for one in turns) > BUSY,
         "peers": {one.worker.library: one.ms for one in others if one not in rivals},
     }
 

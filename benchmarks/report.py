@@ -67,6 +67,8 @@ def table(results: Sequence[Result]) -> str:
     if behind:
         lines += ["", f"PyTorch is faster in {len(behind)} of {len(results)} rows:"]
         lines += [f"  {r['ratio']:5.2f}  {r['suite']}, {_threads(r['threads'])}: {r['name']}" for r in behind]
+    if any(r["busy"] for r in results):
+        lines += ["", "busy: other programs took the cores away meanwhile; measure these rows again"]
     return "\n".join(lines)
 
 
@@ -81,7 +83,7 @@ def _line(r: Result, width: int) -> str:
         faults, layout = f"{r['ours_faults']:9.5g} / {r['torch_faults']:<8.5g}", r["torch_layout"]
     else:
         cells, faults, layout = f"{'-':>9}  {'-':>6}  ", f"{r['ours_faults']:9.5g} / -       ", "-"
-    line = f"  {r['name']:<{width}} {_ms(r['ours_ms'])}  {cells}  {faults}  {graph:<5}  {layout}"
+    line = f"  {r['name']:<{width}} {_ms(r['ours_ms'])}  {cells}  {faults}  {graph:<5}  {layout}{'  busy' * r['busy']}"
     memory = [f"{side} {r[f'{side}_memory'] / 2**20:.0f} MiB" for side in ("ours", "torch") if r[f"{side}_memory"]]
     notes = [f"memory: {', '.join(memory)}"] if memory else []
     notes += [f"{peer}: {ms:.4g} ms, {ms / r['ours_ms']:.3g} times ours" for peer, ms in r["peers"].items()]

@@ -3,7 +3,7 @@
 It reads a request a line from standard input, and answers each with a line; both are JSON:
 
     {"load": [SUITE, ROW], "layouts": [...]}       {"ready": ...}: whether the row is prepared and warm in each layout
-    {"measure": LAYOUT, "seconds": 0.1}            {"ms": ..., "faults": ...}: the cost of one call
+    {"measure": LAYOUT, "seconds": 0.1}            {"ms", "faults"} of one call, and "interruptions" a second
     {"memory": [SUITE, ROW], "layout": LAYOUT}     {"bytes": ...}: what training takes; for a fresh process
 
 Only one row is in memory at a time. A peer that cannot run a row is not ready; ours and PyTorch must be.
@@ -33,11 +33,22 @@ SAMPLE = 1e-4
 """Seconds that one reading of the clock spans at least."""
 
 
-def page_faults() -> int:
-    """Return the minor faults so far of this process and the processes it waited for; 0 where nobody counts them."""
-    if resource is None:
-        return 0
-    return sum(resource.getrusage(who).ru_minflt for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+class Usage:
+    """What the system counts from here on for this process and the processes that it waits for; on Windows nothing."""
+
+    def __init__(self) -> None:
+        self._before = self._counted()
+
+    def _counted(self) -> tuple[float, int, int]:
+        both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)] if resource else []
+        return time.perf_counter(), sum(one.ru_minflt for one in both), sum(one.ru_nivcsw for one in both)
+
+    def since(self, calls: int) -> dict[str, float]:
+        """Return the minor page faults a call, and how often a second another program took the core away."""
+        seconds, faults, interruptions = (
+            now - before for now, before in zip(self._counted(), self._before, strict=True)
+        )
+        return {"faults": faults / calls, "interruptions": interruptions / seconds}
 
 
 def repeat(step: Step, times: int) -> float:
@@ -55,18 +66,17 @@ def measure(step: Step, seconds: float, single: bool = False) -> dict[str, float
     A turn begins with calls that do not count: caches and threads come back from the other library's turn.
     """
     if single:
-        faults = page_faults()
-        return {"ms": 1e3 * repeat(step, 1), "faults": page_faults() - faults}
+        usage = Usage()
+        return {"ms": 1e3 * repeat(step, 1), **usage.since(1)}
     cost, until = math.inf, time.perf_counter() + seconds / 5
     while cost == math.inf or time.perf_counter() < until:
         cost = min(cost, repeat(step, 1))
     times = max(1, math.ceil(SAMPLE / cost))
     samples: list[float] = []
-    faults, until = page_faults(), time.perf_counter() + seconds
+    usage, until = Usage(), time.perf_counter() + seconds
     while time.perf_counter() < until or not samples:
         samples.append(repeat(step, times))
-    calls = times * len(samples)
-    return {"ms": 1e3 * statistics.median(samples) / times, "faults": (page_faults() - faults) / calls}
+    return {"ms": 1e3 * statistics.median(samples) / times, **usage.since(times * len(samples))}
 
 
 def prepare(row: Row, library: str, layout: str) -> Step:

@@ -31,6 +31,7 @@ FIELDS = {
     "ours_memory",
     "torch_memory",
     "peers",
+    "busy",
 }
 SMALL = {
     "conv": "SimpleNet 2, 10->20 5x5 20x20, forward",
@@ -53,7 +54,7 @@ def result(name="row", suite="conv", threads=1, ratio=2.0, **more):
     torch = {"torch_ms": ratio, "torch_faults": 1.0, "torch_layout": "NCHW"} if ratio else dict.fromkeys(FIELDS)
     memory = {"ours_memory": None, "torch_memory": None}
     row = {"name": name, "suite": suite, "threads": threads, "ratio": ratio, "ours_ms": 1.0, "ours_faults": 0.0}
-    return {**torch, **memory, **row, "recorded": True, "peers": {}, **more}
+    return {**torch, **memory, **row, "recorded": True, "peers": {}, "busy": False, **more}
 
 
 @pytest.mark.parametrize("libraries", LIBRARIES)
@@ -126,10 +127,12 @@ def test_means_and_losses():
 
 
 def test_the_table_without_pytorch():
-    text = report.table([result("alone", ratio=None, peers={"mygrad": 3.0}, ours_memory=2**21)])
+    text = report.table([result("alone", ratio=None, peers={"mygrad": 3.0}, ours_memory=2**21, busy=True)])
     assert "geometric mean" not in text
     assert "mygrad: 3 ms, 3 times ours" in text
     assert "memory: ours 2 MiB" in text
+    assert "-  busy\n" in text
+    assert "measure these rows again" in text
 
 
 def test_the_files(tmp_path):
