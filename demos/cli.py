@@ -15,7 +15,7 @@ from typing import Any, NoReturn, Self
 from minigrad.errors import DataError, MinigradError
 from minigrad.io.atomic import atomic_write
 
-EXTRAS = ("matplotlib", "threadpoolctl", "tqdm")
+EXTRAS = ("matplotlib", "tqdm")
 
 
 def run(module: str, arguments: Sequence[str] | None = None) -> int:

@@ -45,7 +45,14 @@ from minigrad.dtypes import (
 from minigrad.errors import MinigradError, suggestion
 from minigrad.ops import *
 from minigrad.random import Generator, manual_seed
-from minigrad.runtime import MemoryStats, limit_kept_memory, memory_stats, release_memory
+from minigrad.runtime import (
+    MemoryStats,
+    get_num_threads,
+    limit_kept_memory,
+    memory_stats,
+    release_memory,
+    set_num_threads,
+)
 from minigrad.tensor import Tensor, enable_grad, no_grad
 from minigrad.transforms import grad, jvp, value_and_grad, vjp
 

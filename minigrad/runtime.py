@@ -1,9 +1,47 @@
-"""What all computation of the process shares: the memory of dead arrays."""
+"""What all computation of the process shares: threads, and the memory of dead arrays."""
 
 from minigrad.errors import ArgumentError
+from minigrad.kernels.cpu import threads
 from minigrad.kernels.cpu.memory import POOL, MemoryStats
+from minigrad.kernels.cpu.threads import get_num_threads
 
-__all__ = ["MemoryStats", "limit_kept_memory", "memory_stats", "release_memory"]
+__all__ = [
+    "MemoryStats",
+    "get_num_threads",
+    "limit_kept_memory",
+    "memory_stats",
+    "release_memory",
+    "set_num_threads",
+]
+
+
+def set_num_threads(count: int | None) -> None:
+    """Choose how many threads compute, in this process and from the next op on.
+
+    Parameters
+    ----------
+    count
+        From 1 to the number of processors, or to NUMBA_NUM_THREADS where that is set in the environment. None, as at
+        the start, stands for one thread a core (or NUMBA_NUM_THREADS).
+
+    Raises
+    ------
+    ArgumentError
+        If there cannot be so many.
+
+    Examples
+    --------
+    >>> import minigrad as mg
+    >>> mg.set_num_threads(1)
+    >>> mg.get_num_threads()
+    1
+    >>> mg.set_num_threads(None)
+    """
+    most = threads.limit()
+    if count is not None and (type(count) is not int or not 1 <= count <= most):
+        span = f"from 1 to {most}, or to NUMBA_NUM_THREADS where the environment has it at the start"
+        raise ArgumentError(f"set_num_threads: count must be an integer {span}; not {count!r}")
+    threads.choose(count)
 
 
 def memory_stats() -> MemoryStats:

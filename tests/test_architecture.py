@@ -25,12 +25,11 @@ LINE = [
 RANK = {room: rank for rank, rooms in enumerate(LINE) for room in rooms}
 
 OUTSIDE = {  # who may import what does not come with Python
-    "numba": ("minigrad/kernels/cpu/", "minigrad/kernels/cuda/", "demos/"),
+    "numba": ("minigrad/kernels/cpu/", "minigrad/kernels/cuda/"),
     "PIL": ("minigrad/data/", "demos/"),
     "hypothesis": ("minigrad/testing/strategies.py",),
     "matplotlib": ("demos/",),
     "tqdm": ("demos/",),
-    "threadpoolctl": ("demos/",),
 }
 
 SOURCES = [path for folder in ("minigrad", "demos") for path in sorted((ROOT / folder).rglob("*.py"))]

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from minigrad.kernels import reference
-from minigrad.kernels.cpu import columns, conv, exponential, gather, loss, optim, pool
+from minigrad.kernels.cpu import columns, conv, exponential, gather, loss, optim, pool, threads
 from minigrad.kernels.geometry import inside, output_size
 
 # ---- cases -----------------------------------------------------------------------------------------------------------
@@ -98,12 +98,11 @@ several = settings(max_examples=30, deadline=None)
 
 
 def with_threads(count, function, *args, **options):
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+    threads.choose(min(count, threads.limit()))
     try:
         return function(*args, **options)
     finally:
-        numba.set_num_threads(before)
+        threads.choose(None)
 
 
 def check(name, kernel, *inputs, exact=False, terms=1.0, **options):

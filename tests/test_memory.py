@@ -212,6 +212,18 @@ def test_threads_never_share_an_array():
     assert mg.memory_stats().hits + mg.memory_stats().misses == 4 * 1500
 
 
+def test_a_large_array_costs_no_page_faults():
+    resource = pytest.importorskip("resource")
+    x = mg.ones((4, 1 << 20))
+    for repeat in range(25):
+        if repeat == 5:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        y = x + x
+        del y
+    faults = (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 20
+    assert faults < 100, "a fresh array of 16 MiB costs 4096"
+
+
 def test_the_interpreter_ends_quietly_with_arrays_alive():
     script = """
 import numpy as np, minigrad as mg

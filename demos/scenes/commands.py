@@ -60,7 +60,8 @@ def train(options: argparse.Namespace) -> int:
     """Train, judge, and write checkpoint, metrics and report; Ctrl-C ends the training with the running epoch."""
     started = time.perf_counter()
     out = folder(options.out)
-    threads = use_threads(options.threads)
+    mg.set_num_threads(options.threads)
+    threads = mg.get_num_threads()
     train_set, test_set = read_data(options.data)
     seconds_decode = time.perf_counter() - started
 
@@ -97,26 +98,6 @@ def train(options: argparse.Namespace) -> int:
     if interrupted:
         print(f"interrupted after epoch {training.epochs} of {options.epochs}; --resume goes on from there")
     return 130 if interrupted else 0
-
-
-def use_threads(count: int | None) -> int:
-    """Limit the threads of the compiled kernels and of the BLAS library; return how many the kernels use.
-
-    Raises
-    ------
-    ArgumentError
-        If there are not so many.
-    """
-    import numba
-    from threadpoolctl import threadpool_limits
-
-    if count is not None:
-        try:
-            numba.set_num_threads(count)
-        except ValueError:
-            raise ArgumentError(f"--threads {count}: this machine has {numba.get_num_threads()}") from None
-        threadpool_limits(count, user_api="blas")
-    return numba.get_num_threads()
 
 
 def read_data(source: str | None) -> tuple[ImageDataset, ImageDataset]:

@@ -27,9 +27,30 @@ from numba.core.caching import FunctionCache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
+from minigrad.kernels.cpu import threads
+
 SOURCES = Path(__file__).parents[1]
 
-_one_at_a_time = threading.RLock()
+
+class _Threads(threading.local):
+    """What numba knows in each Python thread of the number of threads that was chosen."""
+
+    count = 0
+    shared = False
+    one_at_a_time = threading.RLock()
+
+    def use(self, count: int) -> None:
+        numba.set_num_threads(min(count, vars(numba.config)["NUMBA_NUM_THREADS"]))
+        self.count = count
+        self.shared = numba.threading_layer() != "workqueue"
+
+
+_threads = _Threads()
+
+
+def _after_fork() -> None:
+    _Threads.one_at_a_time = threading.RLock()
+    _name_symbols_apart()
 
 
 def _name_symbols_apart() -> None:
@@ -43,14 +64,15 @@ def _name_symbols_apart() -> None:
 
 _name_symbols_apart()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_name_symbols_apart)
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function of arrays and numbers, whose `prange` loops run on `numba.get_num_threads()` threads.
+    """Compile a function of arrays and numbers, whose `prange` loops run on `threads.get_num_threads()` threads.
 
     Several Python threads may call it: where numba has neither OpenMP nor TBB, whose threads can be shared, the
-    calls wait for each other.
+    calls wait for each other. In a forked process that has lost its threads the loops are compiled again, as ordinary
+    ones: OpenMP would end the process.
 
     >>> @kernel
     ... def halve(x, y):
@@ -62,12 +84,20 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     >>> x
     array([0.5, 1.5])
     """
-    compiled = _compile(function, parallel=True)
+    parallel = _compile(function, parallel=True)
+    serial = functools.cache(lambda: _compile(function))
 
     @functools.wraps(function)
     def call(*args: Any) -> Any:
-        with contextlib.nullcontext() if _threads_can_be_shared() else _one_at_a_time:
-            return compiled(*args)
+        if threads.alone:
+            return serial()(*args)
+        count = threads.get_num_threads()
+        if _threads.count != count:
+            _threads.use(count)
+        if _threads.shared:
+            return parallel(*args)
+        with _threads.one_at_a_time:
+            return parallel(*args)
 
     return call
 
@@ -87,15 +117,8 @@ def _compile(function: Callable[..., Any], **options: Any) -> Any:
     compiled: Any = numba.njit(**options)(function)
     folder = cache_folder()
     if folder is not None:  # numba has no public way to choose another cache
-        compiled._cache = KernelCache(function, folder)
+        compiled._cache = KernelCache(compiled, folder)
     return compiled
-
-
-def _threads_can_be_shared() -> bool:
-    try:
-        return numba.threading_layer() != "workqueue"
-    except ValueError:  # numba chooses its threads in the first parallel call
-        return False
 
 
 def cache_folder() -> Path | None:
@@ -131,8 +154,8 @@ def digest(folder: Path) -> str:
 class KernelCache(FunctionCache):
     """The machine code of one function, one file a signature and CPU: a checksum, then numba's pickle."""
 
-    def __init__(self, function: Callable[..., Any], folder: Path) -> None:
-        self._py_func = function
+    def __init__(self, dispatcher: Any, folder: Path) -> None:
+        self._dispatcher, self._py_func = dispatcher, dispatcher.py_func
         self._cache_path = str(folder)
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
@@ -161,7 +184,7 @@ class KernelCache(FunctionCache):
                 part.unlink(missing_ok=True)
 
     def _file(self, signature: Any, codegen: Any) -> Path:
-        key = hashlib.sha256(repr((signature, codegen.magic_tuple(), describe(self._py_func))).encode()).hexdigest()[
+        key = hashlib.sha256(repr((signature, codegen.magic_tuple(), describe(self._dispatcher))).encode()).hexdigest()[
             :16
         ]
         return Path(self._cache_path, f"{self._py_func.__module__}.{self._py_func.__qualname__}-{key}.bin")
@@ -170,8 +193,8 @@ class KernelCache(FunctionCache):
 def describe(value: Any, seen: frozenset[Any] = frozenset()) -> str:
     """Tell apart what a compiled function can use: the text is equal in all processes, and for equal machine code only.
 
-    A function is its name and all that it takes from around it, so that two kernels made by one factory differ by the
-    constants that they were made with. What it takes out of a module (`module.constant`) is not looked at.
+    A function is its name, its options, and all that it takes from around it, so that two kernels made by one factory
+    differ by the constants that they were made with. What it takes out of a module (`module.constant`) is not seen.
 
     >>> def scaler(factor):
     ...     return lambda x: factor * x
@@ -183,9 +206,10 @@ def describe(value: Any, seen: frozenset[Any] = frozenset()) -> str:
     TypeError
         For an object of another kind: a key without it could find the wrong machine code.
     """
+    options = describe(value.targetoptions) if hasattr(value, "targetoptions") else ""
     value = getattr(value, "py_func", None) or getattr(value, "_defn", value)  # of a dispatcher, of an intrinsic
     if isinstance(value, types.FunctionType):
-        name = f"{value.__module__}.{value.__qualname__}"
+        name = f"{value.__module__}.{value.__qualname__}{options}"
         if value in seen:
             return name
         around = inspect.getclosurevars(value)
@@ -193,6 +217,9 @@ def describe(value: Any, seen: frozenset[Any] = frozenset()) -> str:
         return f"{name}({', '.join(f'{key}={describe(it, seen | {value})}' for key, it in taken)})"
     if isinstance(value, tuple):
         return f"{type(value).__name__}({', '.join(describe(it, seen) for it in value)})"
+    if isinstance(value, set | dict):
+        items = value.items() if isinstance(value, dict) else value
+        return f"{{{', '.join(sorted(describe(it, seen) for it in items))}}}"
     if isinstance(value, np.ndarray):
         return f"{value.dtype}{value.shape}{hashlib.sha256(value.tobytes()).hexdigest()}"
     if isinstance(value, types.ModuleType | np.ufunc):

@@ -7,7 +7,6 @@ where a weight is not finite.
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from numba import prange
@@ -16,6 +15,7 @@ from minigrad.kernels import geometry
 from minigrad.kernels.cpu.columns import copy_columns, plan_blocks
 from minigrad.kernels.cpu.compiler import jit, kernel
 from minigrad.kernels.cpu.memory import empty, zeros
+from minigrad.kernels.cpu.threads import get_num_threads
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
@@ -79,7 +79,7 @@ def conv2d_weight(
     plan = plan_blocks(1, together, x.shape[3], (oh, ow), (kh, kw), stride, padding, dilation)
     slices = min(n, -(-PARTS * plan.channels // x.shape[1]))
     totals = zeros((slices, o, channels * kh * kw), np.float64)
-    columns = zeros((numba.get_num_threads(), plan.size), x.dtype)
+    columns = zeros((get_num_threads(), plan.size), x.dtype)
     runs = np.ascontiguousarray(g).reshape(n, o, oh * ow)
     _multiply_blocks(totals, runs, np.ascontiguousarray(x), columns, plan, groups)
     with np.errstate(all="ignore"):
@@ -92,7 +92,7 @@ def correlate(x: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, 
     if n * o * size[0] * size[1] == 0 or x.size == 0 or weight.size == 0:
         return zeros((n, o, *size), x.dtype)
     plan = plan_blocks(n, channels, w, size, (kh, kw), stride, padding, dilation)
-    threads = numba.get_num_threads()
+    threads = get_num_threads()
     columns, sums = zeros((threads, plan.size), x.dtype), empty((threads, plan.run), x.dtype)
     weights = np.ascontiguousarray(weight).reshape(o, channels * kh * kw)
     y = empty((n, o, *size), x.dtype)

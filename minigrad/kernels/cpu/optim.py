@@ -2,13 +2,13 @@
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from numba import prange
 
 from minigrad.kernels.cpu.compiler import jit, kernel
 from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.threads import get_num_threads
 
 Array = npt.NDArray[Any]
 
@@ -48,7 +48,7 @@ def adam_step(
 
 def _parts(x: Array) -> int:
     """How many threads to share x among."""
-    return numba.get_num_threads() if x.size > FEW else 1
+    return get_num_threads() if x.size > FEW else 1
 
 
 @kernel

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from numba import prange
@@ -12,6 +11,7 @@ from minigrad.kernels.cpu.columns import copy_columns, plan_blocks
 from minigrad.kernels.cpu.compiler import jit, kernel
 from minigrad.kernels.cpu.conv import conv2d_input, correlate
 from minigrad.kernels.cpu.memory import empty, zeros
+from minigrad.kernels.cpu.threads import get_num_threads
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
@@ -28,7 +28,7 @@ def max_pool2d_argmax(
     places = empty((n * c, *size), np.int64)
     if places.size:
         plan = plan_blocks(n * c, 1, w, size, kernel_size, stride, padding, dilation)
-        threads = numba.get_num_threads()
+        threads = get_num_threads()
         columns = zeros((threads, plan.size), x.dtype)
         best, steps = empty((threads, plan.run), x.dtype), empty((threads, plan.run), np.int32)
         images = np.ascontiguousarray(x).reshape(n * c, 1, h, w)

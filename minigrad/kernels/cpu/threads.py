@@ -1,0 +1,60 @@
+"""How many threads the kernels compute on: one number for the whole process."""
+
+import contextlib
+import functools
+import os
+import sys
+from pathlib import Path
+
+_chosen: int | None = None
+alone = False
+"""Whether this process was forked from one whose kernels had threads: it has inherited none, and cannot start any."""
+
+
+def get_num_threads() -> int:
+    """Return the number that was chosen, or else that of the cores; 1 in a process that has to compute alone."""
+    return 1 if alone else _chosen or default()
+
+
+def choose(count: int | None) -> None:
+    """Choose from 1 to `limit()`, from the next call of a kernel on; None for the default."""
+    global _chosen
+    _chosen = count
+
+
+def limit() -> int:
+    """Return how many threads numba starts: NUMBA_NUM_THREADS, or as many as there are processors for this process."""
+    wanted = os.environ.get("NUMBA_NUM_THREADS", "")
+    return int(wanted) if wanted.isdecimal() and int(wanted) else len(_processors())
+
+
+@functools.cache
+def default() -> int:
+    """Return NUMBA_NUM_THREADS, or how many cores this process may use: arithmetic gains nothing from half a core."""
+    if os.environ.get("NUMBA_NUM_THREADS"):
+        return limit()
+    return len({_siblings(processor) for processor in _processors()})
+
+
+def _processors() -> set[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def _siblings(processor: int) -> str:
+    """Name the core of a processor by all processors that share it, where the system tells; else by itself."""
+    try:
+        return Path(f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list").read_text()
+    except OSError:
+        return str(processor)
+
+
+def _after_fork() -> None:
+    global alone
+    with contextlib.suppress(KeyError, AttributeError, ValueError):  # numba not loaded, or without threads so far
+        alone = bool(sys.modules["numba"].threading_layer())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,199 @@
+"""Threads: one number for the process, the same bits with any, several Python threads at once, forked and spawned."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import minigrad as mg
+from minigrad.errors import ArgumentError
+from minigrad.kernels.cpu import threads
+
+LAYERS = ["omp", "workqueue"]
+
+
+def run(*arguments, **variables):
+    """The output of a Python process that has finished without a word on stderr."""
+    done = subprocess.run(
+        [sys.executable, *arguments], env={**os.environ, **variables}, capture_output=True, text=True, timeout=120
+    )
+    assert done.stderr == ""
+    assert done.returncode == 0
+    return done.stdout
+
+
+def skip_without(layer):
+    try:
+        __import__(f"numba.np.ufunc.{'omppool' if layer == 'omp' else layer}")
+    except ImportError:
+        pytest.skip(f"numba has no {layer} here")
+
+
+@pytest.fixture(autouse=True)
+def default_again():
+    yield
+    mg.set_num_threads(None)
+
+
+def test_the_number_is_chosen_for_all_threads():
+    assert 1 <= mg.get_num_threads() <= threads.limit()
+    mg.set_num_threads(1)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(mg.get_num_threads).result() == 1
+    mg.set_num_threads(threads.limit())
+    assert mg.get_num_threads() == threads.limit()
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.0, "2", True, threads.limit() + 1])
+def test_an_impossible_number_is_refused(count):
+    before = mg.get_num_threads()
+    with pytest.raises(ArgumentError, match=f"count must be an integer from 1 to {threads.limit()}, .*; not {count!r}"):
+        mg.set_num_threads(count)
+    assert mg.get_num_threads() == before
+
+
+def test_the_environment_sets_the_default_and_the_most():
+    script = "import minigrad as mg; print(mg.get_num_threads()); mg.set_num_threads(2); mg.set_num_threads(7)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, "NUMBA_NUM_THREADS": "3"}, capture_output=True, text=True
+    )
+    assert done.stdout == "3\n"
+    assert "from 1 to 3, " in done.stderr
+
+
+def test_cores_that_are_shared_count_once(monkeypatch):
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    monkeypatch.setattr(threads, "_processors", lambda: {0, 1, 2, 3, 6})
+    monkeypatch.setattr(threads, "_siblings", lambda processor: f"{processor // 2 * 2}-{processor // 2 * 2 + 1}")
+    assert threads.default.__wrapped__() == 3
+    assert threads.limit() == 5
+
+
+EVERYTHING = """
+import hashlib
+import numpy as np
+import minigrad as mg
+from minigrad import nn, optim
+
+def train(seed, steps=2):
+    \"\"\"Train a net of all compiled kernels, and digest its parameters.\"\"\"
+    draw = np.random.default_rng(seed)
+    x = mg.tensor(draw.standard_normal((9, 2, 33, 35), dtype=np.float32))
+    labels = mg.tensor(draw.integers(0, 5, 9))
+    mg.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(2, 6, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(), nn.BatchNorm2d(6),
+        nn.Conv2d(6, 8, 3, stride=2, groups=2), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(96, 70), nn.Linear(70, 5),
+    )
+    for parameter in model.parameters():
+        parameter.assign(mg.tensor(draw.standard_normal(parameter.shape).astype(np.float32) / 8))
+    optimizer = optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        nn.CrossEntropyLoss()(model(x), labels).backward()
+        optimizer.step()
+    return hashlib.sha256(b"".join(bytes(p.detach().numpy()) for p in model.parameters())).hexdigest()
+"""
+
+
+def test_any_number_of_threads_gives_the_same_bits():
+    script = f"{EVERYTHING}\nfor count in 1, 2, 3, 4: mg.set_num_threads(count); print(train(0))"
+    results = run("-c", script, NUMBA_NUM_THREADS="4").split()
+    assert len(results) == 4
+    assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_python_threads_train_at_the_same_time(layer):
+    skip_without(layer)
+    script = f"""{EVERYTHING}
+from concurrent.futures import ThreadPoolExecutor
+together = list(ThreadPoolExecutor(3).map(train, [0, 1, 2], [10] * 3))
+print(together == [train(seed, 10) for seed in range(3)], len(set(together)))
+"""
+    assert run("-c", script, NUMBA_THREADING_LAYER=layer) == "True 3\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("layer", LAYERS)
+def test_forked_processes_compute_alone(layer):
+    skip_without(layer)
+    script = f"""{EVERYTHING}
+import multiprocessing, os, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads, in Python 3.12
+expected = train(0)
+child = os.fork()
+if child == 0:
+    os._exit(mg.get_num_threads() if train(0) == expected else 2)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    assert pool.map(train, [0, 0, 0]) == [expected] * 3
+assert train(0) == expected
+"""
+    run("-c", script, NUMBA_THREADING_LAYER=layer)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_process_forked_before_the_first_kernel_has_threads():
+    script = """
+import os, minigrad as mg
+if (child := os.fork()) == 0:
+    (mg.ones((50, 50)) @ mg.ones((50, 50))).sum()
+    os._exit(mg.get_num_threads())
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == mg.get_num_threads()
+"""
+    run("-c", script)
+
+
+def test_spawned_processes_have_threads(tmp_path):
+    (tmp_path / "work.py").write_text(EVERYTHING)
+    script = """
+import multiprocessing
+import minigrad as mg
+import work
+if __name__ == "__main__":
+    expected = work.train(0)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.map(work.train, [0, 0]) == [expected] * 2
+        assert pool.apply(mg.get_num_threads) == mg.get_num_threads()
+"""
+    (tmp_path / "main.py").write_text(script)
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    run(tmp_path / "main.py", PYTHONPATH=path)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_threads_that_compile_at_the_same_time(layer, tmp_path):
+    skip_without(layer)
+    script = """
+from concurrent.futures import ThreadPoolExecutor
+import numba, numpy as np
+from minigrad.kernels.cpu.compiler import jit, kernel
+
+@jit
+def twice(x):
+    return 2 * x
+
+@kernel
+def double(y, x):
+    for i in numba.prange(len(x)):
+        y[i] = twice(x[i])
+
+@kernel
+def triple(y, x):
+    for i in numba.prange(len(x)):
+        y[i] = twice(x[i]) + x[i]
+
+def work(number):
+    x = np.arange(100).astype(("f4", "f8")[number % 2])
+    y, z = np.empty_like(x), np.empty_like(x)
+    for first, second in ((double, triple), (triple, double))[number // 2 % 2],:
+        first(y, x)
+        second(z, x)
+    return sorted([y.sum(), z.sum()]) == [9900, 14850]
+
+print(all(ThreadPoolExecutor(8).map(work, range(8))))
+"""
+    assert run("-c", script, NUMBA_THREADING_LAYER=layer, MINIGRAD_CACHE=str(tmp_path)) == "True\n"
