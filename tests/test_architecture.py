@@ -20,6 +20,8 @@ LINE = [
     {"creation"},
     {"transforms", "random"},
     {"nn", "optim", "data", "io", "testing"},
+    {"warmup"},
+    {"__main__"},
     {"demos"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(LINE) for room in rooms}
@@ -29,7 +31,7 @@ OUTSIDE = {  # who may import what does not come with Python
     "PIL": ("minigrad/data/", "demos/"),
     "hypothesis": ("minigrad/testing/strategies.py",),
     "matplotlib": ("demos/",),
-    "tqdm": ("demos/",),
+    "tqdm": ("minigrad/warmup.py", "demos/"),
 }
 
 SOURCES = [path for folder in ("minigrad", "demos") for path in sorted((ROOT / folder).rglob("*.py"))]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minigrad.kernels.cpu import compiler
+from minigrad.kernels.cpu import cache, compiler
 
 
 def run(script, **variables):
@@ -24,32 +24,32 @@ def add_one(x):
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
+def compile_again(tmp_path, monkeypatch):
     """A function that compiles `add_one` as a new process would; the cache in `tmp_path` is all that it shares."""
     monkeypatch.setenv("MINIGRAD_CACHE", str(tmp_path / "cache"))
 
-    def compile_again():
+    def compiled_again():
         compiled = compiler._compile(add_one)
         assert compiled(1) == 2
         return sum(compiled.stats.cache_hits.values())
 
-    return compile_again
+    return compiled_again
 
 
 def files(folder):
     return sorted(folder.rglob("*.bin"))
 
 
-def test_compiled_code_is_found_again(cache, tmp_path):
-    assert (cache(), len(files(tmp_path))) == (0, 1)
+def test_compiled_code_is_found_again(compile_again, tmp_path):
+    assert (compile_again(), len(files(tmp_path))) == (0, 1)
     written = files(tmp_path)[0].stat()
-    assert (cache(), len(files(tmp_path))) == (1, 1)
+    assert (compile_again(), len(files(tmp_path))) == (1, 1)
     assert files(tmp_path)[0].stat().st_mtime_ns == written.st_mtime_ns
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "changed", "a folder"])
-def test_a_damaged_file_is_compiled_again(cache, tmp_path, damage):
-    cache()
+def test_a_damaged_file_is_compiled_again(compile_again, tmp_path, damage):
+    compile_again()
     (path,) = files(tmp_path)
     content = path.read_bytes()
     if damage == "a folder":
@@ -59,53 +59,53 @@ def test_a_damaged_file_is_compiled_again(cache, tmp_path, damage):
         middle = len(content) // 2
         changed = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
         path.write_bytes({"empty": b"", "cut": content[:middle], "changed": changed}[damage])
-    assert cache() == 0
-    assert cache() == (0 if damage == "a folder" else 1)
+    assert compile_again() == 0
+    assert compile_again() == (0 if damage == "a folder" else 1)
 
 
-def test_a_folder_for_reading_only_serves_and_is_left_alone(cache, tmp_path):
-    cache()
+def test_a_folder_for_reading_only_serves_and_is_left_alone(compile_again, tmp_path):
+    compile_again()
     folder = files(tmp_path)[0].parent
     folder.chmod(0o555)
     try:
-        assert cache() == 1
+        assert compile_again() == 1
     finally:
         folder.chmod(0o755)
     assert [path.suffix for path in folder.iterdir()] == [".bin"]
 
 
-def test_without_a_place_to_write_nothing_is_cached(cache, tmp_path, monkeypatch):
+def test_without_a_place_to_write_nothing_is_cached(compile_again, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("MINIGRAD_CACHE", str(tmp_path / "file" / "cache"))
-    assert (cache(), cache()) == (0, 0)
+    assert (compile_again(), compile_again()) == (0, 0)
     assert files(tmp_path) == []
 
 
-def test_without_a_home_nothing_is_cached(cache, monkeypatch):
+def test_without_a_home_nothing_is_cached(compile_again, monkeypatch):
     def no_home():
         raise RuntimeError
 
     for name in ("MINIGRAD_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", no_home)
-    assert compiler.cache_folder() is None
-    assert (cache(), cache()) == (0, 0)
+    assert cache.cache_folder() is None
+    assert (compile_again(), compile_again()) == (0, 0)
 
 
 def test_an_edit_of_any_kernel_source_changes_the_folder(tmp_path):
     names = set()
-    sources = [path.relative_to(compiler.SOURCES) for path in sorted(compiler.SOURCES.rglob("*.py"))]
+    sources = [path.relative_to(cache.SOURCES) for path in sorted(cache.SOURCES.rglob("*.py"))]
     assert Path("geometry.py") in sources
     assert Path("cpu", "conv.py") in sources
     for i, edited in enumerate([None, *sources]):
         copy = tmp_path / str(i)
-        shutil.copytree(compiler.SOURCES, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(cache.SOURCES, copy, ignore=shutil.ignore_patterns("__pycache__"))
         if edited:
             with (copy / edited).open("a") as source:
                 source.write("\n")
-        names.add(compiler.digest(copy))
+        names.add(cache.digest(copy))
     assert len(names) == len(sources) + 1
-    assert compiler.digest(tmp_path / "0") == compiler.digest(compiler.SOURCES)
+    assert cache.digest(tmp_path / "0") == cache.digest(cache.SOURCES)
 
 
 SHARED = """
@@ -170,7 +170,7 @@ def test_what_cannot_be_described_is_refused():
         return thing
 
     with pytest.raises(TypeError, match="takes <object object at"):
-        compiler.describe(kernel)
+        cache.describe(kernel)
 
 
 def test_a_description_covers_constants_helpers_and_recursion():
@@ -182,12 +182,12 @@ def test_a_description_covers_constants_helpers_and_recursion():
     def kernel(x):
         return table[x] + helper(x)
 
-    before = compiler.describe(kernel)
-    assert before == compiler.describe(kernel)
+    before = cache.describe(kernel)
+    assert before == cache.describe(kernel)
     width = 8
-    widened = compiler.describe(kernel)
+    widened = cache.describe(kernel)
     table[0] = 7
-    assert len({before, widened, compiler.describe(kernel)}) == 3
+    assert len({before, widened, cache.describe(kernel)}) == 3
 
 
 def test_forced_cpu_features_share_no_machine_code(tmp_path):
@@ -200,3 +200,43 @@ def test_forced_cpu_features_share_no_machine_code(tmp_path):
     assert [hits(), hits(**generic), hits(**featureless)] == [0, 0, 0]
     assert [hits(), hits(**generic), hits(**featureless)] == [1, 1, 1]
     assert len(files(tmp_path)) == 3
+
+
+SLOW = """
+import time
+from minigrad.kernels.cpu import compiler
+@compiler.kernel
+def first(x):
+    x[0] = 1
+@compiler.jit
+def helper(x):
+    return 2 * x
+@compiler.kernel
+def second(x):
+    x[0] = helper(x[1])
+import numpy as np
+compiler.PATIENCE = {patience}
+first(np.ones(2))
+second(np.ones(2))
+second(np.ones(2, "f4"))
+"""
+
+
+def test_long_compiling_is_explained_once(tmp_path):
+    done = run(SLOW.format(patience=0), MINIGRAD_CACHE=str(tmp_path))
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("minigrad compiles its kernels for this machine: once, they are kept in ")
+    assert str(tmp_path) in line
+    assert "python -m minigrad warmup" in line
+
+
+def test_short_compiling_and_loading_are_not_explained(tmp_path):
+    assert run(SLOW.format(patience=1000), MINIGRAD_CACHE=str(tmp_path)).stderr == ""
+    assert run(SLOW.format(patience=0), MINIGRAD_CACHE=str(tmp_path)).stderr == ""
+
+
+def test_a_cache_that_cannot_be_written_is_explained(tmp_path):
+    (tmp_path / "file").touch()
+    line = run(SLOW.format(patience=0), MINIGRAD_CACHE=str(tmp_path / "file")).stderr
+    assert "in every process, since" in line
+    assert "cannot be written" in line

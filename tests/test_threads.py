@@ -15,11 +15,11 @@ LAYERS = ["omp", "workqueue"]
 
 
 def run(*arguments, **variables):
-    """The output of a Python process that has finished without a word on stderr."""
+    """The output of a Python process that has finished without a word on stderr, but for that it compiles."""
     done = subprocess.run(
         [sys.executable, *arguments], env={**os.environ, **variables}, capture_output=True, text=True, timeout=120
     )
-    assert done.stderr == ""
+    assert [line for line in done.stderr.splitlines() if not line.startswith("minigrad compiles")] == []
     assert done.returncode == 0
     return done.stdout
 

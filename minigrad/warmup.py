@@ -1,0 +1,86 @@
+"""Compile ahead of time what the layers, losses and optimisers need: `python -m minigrad warmup`."""
+
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import Any
+
+from minigrad import nn, optim
+from minigrad.creation import arange, ones
+from minigrad.tensor import no_grad
+
+
+def _chain(*ends: nn.Module) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(1, 10, 5), nn.MaxPool2d(3), nn.ReLU(), nn.Conv2d(10, 20, 5), *ends, nn.Flatten(), nn.Linear(500, 100)
+    )
+
+
+MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "max-pool 2x2": (lambda: nn.MaxPool2d(2), (4, 16, 32, 32)),
+    "convolution 3x3": (lambda: nn.Conv2d(64, 64, 3, padding=1), (4, 64, 32, 32)),
+    "linear": (lambda: nn.Sequential(nn.Linear(1000, 1000), nn.ReLU(), nn.Linear(1000, 15)), (32, 1000)),
+    "activations": (lambda: nn.Sequential(nn.BatchNorm1d(100), nn.Tanh(), nn.Sigmoid(), nn.Dropout()), (32, 100)),
+    "depthwise convolution": (lambda: nn.Conv2d(32, 32, 3, padding=1, groups=32), (4, 32, 32, 32)),
+    "convolution 1x1": (lambda: nn.Conv2d(64, 64, 1), (4, 64, 14, 14)),
+    "convolution 7x7, stride 2": (lambda: nn.Conv2d(3, 64, 7, stride=2, padding=3), (2, 3, 64, 64)),
+    "convolution 3x3, stride 2": (lambda: nn.Conv2d(24, 48, 3, stride=2, padding=1), (4, 24, 32, 32)),
+    "convolution 1x1, stride 2": (lambda: nn.Conv2d(24, 48, 1, stride=2), (4, 24, 32, 32)),
+    "convolution, pool, relu": (lambda: _chain(nn.MaxPool2d(3), nn.ReLU()), (32, 1, 64, 64)),
+    "convolution, batch-norm, relu": (
+        lambda: nn.Sequential(nn.Conv2d(24, 24, 3, padding=1), nn.BatchNorm2d(24), nn.ReLU(), nn.AvgPool2d(2)),
+        (4, 24, 16, 16),
+    ),
+    "convolution, relu, pool": (lambda: _chain(nn.ReLU(), nn.MaxPool2d(3)), (32, 1, 64, 64)),
+    "convolution, pool, batch-norm, relu": (
+        lambda: _chain(nn.MaxPool2d(3), nn.BatchNorm2d(20), nn.ReLU()),
+        (32, 1, 64, 64),
+    ),
+}
+"""What is trained for a step, and the shape of its batch; first what has little in common, for processes to share."""
+
+
+def train(name: str, dtype: str) -> int:
+    """Train one of the models for a step, in this process; return how many functions were compiled for it."""
+    from minigrad.kernels.cpu.compiler import WATCH
+
+    WATCH.silent, before = True, WATCH.compiled
+    make, shape = MODELS[name]
+    model, x = make().to(dtype), ones(shape, dtype=dtype)
+    x.requires_grad = True
+    nn.cross_entropy(model(x).reshape(len(x), -1), arange(len(x)) % 10).backward()
+    parameters = list(model.parameters())
+    if parameters:
+        for optimizer in optim.SGD(parameters, lr=1), optim.SGD(parameters, lr=1, momentum=1), optim.Adam(parameters):
+            optimizer.step()
+    with no_grad():
+        model.eval()(x)
+    return WATCH.compiled - before
+
+
+def run(dtypes: Sequence[str], workers: int) -> int:
+    """Train all models, with some dtypes and in several processes, and say what came of it; return the exit status."""
+    from minigrad.kernels.cpu.cache import cache_folder, writable
+
+    folder = cache_folder()
+    if folder is None or not writable(folder):
+        print(f"error: {folder or 'the cache'} cannot be written; MINIGRAD_CACHE names another folder", file=sys.stderr)
+        return 1
+    began = time.perf_counter()
+    jobs = [(name, dtype) for name in MODELS for dtype in dtypes]
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        counts = _progress(as_completed([pool.submit(train, *job) for job in jobs]), len(jobs))
+        compiled = sum(done.result() for done in counts)
+    seconds = time.perf_counter() - began
+    print(f"{compiled} functions compiled by {workers} processes in {seconds:.1f} s; they are kept in {folder}")
+    return 0
+
+
+def _progress(done: Iterable[Any], total: int) -> Iterable[Any]:
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return done
+    return tqdm(done, total=total, desc="compiling", unit="model")
