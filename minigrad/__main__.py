@@ -17,6 +17,10 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def _warmup(options: argparse.Namespace) -> int:
+    return warmup.run(DTYPES[: 1 + options.float64], options.processes, options.installed)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m minigrad")
@@ -26,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument(
         "--processes", type=positive, default=get_num_threads(), metavar="N", help="compile in N (default: one a core)"
     )
-    command.set_defaults(run=lambda options: warmup.run(DTYPES[: 1 + options.float64], options.processes))
+    command.add_argument("--installed", action="store_true", help="keep them beside the library, for all its users")
+    command.set_defaults(run=_warmup)
     options = parser.parse_args(arguments)
     return options.run(options)
 

@@ -1,6 +1,7 @@
 """Compile ahead of time what the layers, losses and optimisers need: `python -m minigrad warmup`."""
 
 import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -60,10 +61,12 @@ def train(name: str, dtype: str) -> int:
     return WATCH.compiled - before
 
 
-def run(dtypes: Sequence[str], workers: int) -> int:
+def run(dtypes: Sequence[str], workers: int, installed: bool = False) -> int:
     """Train all models, with some dtypes and in several processes, and say what came of it; return the exit status."""
-    from minigrad.kernels.cpu.cache import cache_folder, writable
+    from minigrad.kernels.cpu.cache import INSTALLED, cache_folder, writable
 
+    if installed:
+        os.environ["MINIGRAD_CACHE"] = str(INSTALLED)
     folder = cache_folder()
     if folder is None or not writable(folder):
         print(f"error: {folder or 'the cache'} cannot be written; MINIGRAD_CACHE names another folder", file=sys.stderr)

@@ -74,6 +74,15 @@ def test_a_folder_for_reading_only_serves_and_is_left_alone(compile_again, tmp_p
     assert [path.suffix for path in folder.iterdir()] == [".bin"]
 
 
+def test_what_the_installation_brings_is_found(compile_again, tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "INSTALLED", tmp_path / "cache")
+    compile_again()
+    for folder in tmp_path / "user", tmp_path / "cache" / "file":
+        monkeypatch.setenv("MINIGRAD_CACHE", str(folder))
+        assert compile_again() == 1
+    assert len(files(tmp_path)) == 1
+
+
 def test_without_a_place_to_write_nothing_is_cached(compile_again, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("MINIGRAD_CACHE", str(tmp_path / "file" / "cache"))

@@ -11,6 +11,7 @@ import pytest
 
 from minigrad import warmup
 from minigrad.__main__ import main
+from minigrad.kernels.cpu import cache
 from minigrad.kernels.cpu.cache import cache_folder
 
 TRAIN = """
@@ -82,6 +83,14 @@ def test_a_cache_that_cannot_be_written_is_an_error(tmp_path, monkeypatch, capsy
     monkeypatch.setenv("MINIGRAD_CACHE", str(tmp_path / "file"))
     assert main(["warmup"]) == 1
     assert "cannot be written; MINIGRAD_CACHE names another folder" in capsys.readouterr().err
+
+
+def test_the_installation_gets_kernels_of_its_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MINIGRAD_CACHE", "is set again after the test")
+    monkeypatch.setattr(cache, "INSTALLED", tmp_path)
+    monkeypatch.setattr(warmup, "MODELS", {})
+    assert main(["warmup", "--installed"]) == 0
+    assert f"kept in {tmp_path}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("processes", ["0", "-1", "two"])

@@ -26,6 +26,8 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
 SOURCES = Path(__file__).parents[1]
+INSTALLED = SOURCES / "compiled"
+"""Where a warm-up of the installation keeps its kernels, for all users."""
 
 
 def _name_symbols_apart() -> None:
@@ -82,25 +84,27 @@ class KernelCache(FunctionCache):
     """The machine code of one function, one file a signature and CPU: a checksum, then numba's pickle."""
 
     def __init__(self, dispatcher: Any, folder: Path) -> None:
-        self._dispatcher, self._py_func = dispatcher, dispatcher.py_func
-        self._cache_path = str(folder)
+        self._py_func, self._cache_path = dispatcher.py_func, str(folder)  # as numba names them
+        self._dispatcher, self._folder = dispatcher, folder
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """Return the compiled function, or None if there is no whole file."""
         target_context.refresh()
-        try:
-            content = self._file(signature, target_context.codegen()).read_bytes()
-        except OSError:
-            return None
-        checksum, code = content[:32], content[32:]
-        if hashlib.sha256(code).digest() != checksum:
-            return None
-        return CompileResult._rebuild(target_context, *pickle.loads(code))
+        name = self._name(signature, target_context.codegen())
+        for folder in self._folder, INSTALLED / self._folder.name:
+            try:
+                content = (folder / name).read_bytes()
+            except OSError:
+                continue
+            checksum, code = content[:32], content[32:]
+            if hashlib.sha256(code).digest() == checksum:
+                return CompileResult._rebuild(target_context, *pickle.loads(code))
+        return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
         """Write the compiled function, all or nothing; where that fails, the next process compiles again."""
         code = dumps(result._reduce())
-        path = self._file(signature, result.codegen)
+        path = self._folder / self._name(signature, result.codegen)
         part = path.with_suffix(f".{uuid.uuid4().hex}")
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,14 +114,13 @@ class KernelCache(FunctionCache):
             finally:
                 part.unlink(missing_ok=True)
 
-    def _file(self, signature: Any, codegen: Any) -> Path:
-        key = hashlib.sha256(repr((signature, codegen.magic_tuple(), describe(self._dispatcher))).encode()).hexdigest()[
-            :16
-        ]
-        return Path(self._cache_path, f"{self._py_func.__module__}.{self._py_func.__qualname__}-{key}.bin")
+    def _name(self, signature: Any, codegen: Any) -> str:
+        key = repr((signature, codegen.magic_tuple(), describe(self._dispatcher)))
+        digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+        return f"{self._py_func.__module__}.{self._py_func.__qualname__}-{digest}.bin"
 
 
-def describe(value: Any, seen: frozenset[Any] = frozenset()) -> str:
+def describe(value: Any, seen: dict[Any, int] | None = None) -> str:
     """Tell apart what a compiled function can use: the text is equal in all processes, and for equal machine code only.
 
     A function is its name, its options, and all that it takes from around it, so that two kernels made by one factory
@@ -133,15 +136,17 @@ def describe(value: Any, seen: frozenset[Any] = frozenset()) -> str:
     TypeError
         For an object of another kind: a key without it could find the wrong machine code.
     """
+    seen = {} if seen is None else seen
     options = describe(value.targetoptions) if hasattr(value, "targetoptions") else ""
     value = getattr(value, "py_func", None) or getattr(value, "_defn", value)  # of a dispatcher, of an intrinsic
     if isinstance(value, types.FunctionType):
         name = f"{value.__module__}.{value.__qualname__}{options}"
         if value in seen:
-            return name
+            return f"{name}#{seen[value]}"
+        seen[value] = len(seen)
         around = inspect.getclosurevars(value)
         taken = sorted({**around.globals, **around.nonlocals}.items())
-        return f"{name}({', '.join(f'{key}={describe(it, seen | {value})}' for key, it in taken)})"
+        return f"{name}({', '.join(f'{key}={describe(it, seen)}' for key, it in taken)})"
     if isinstance(value, tuple):
         return f"{type(value).__name__}({', '.join(describe(it, seen) for it in value)})"
     if isinstance(value, set | dict):
