@@ -7,12 +7,13 @@ first and pulls a cotangent back through each; `push` walks them oldest first an
 Nodes keep arrays, never variables, and point only to older nodes: there are no reference cycles.
 """
 
+import functools
 import itertools
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Self
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
 
@@ -20,11 +21,14 @@ from minigrad import kernels
 from minigrad.errors import DeviceError, GraphError, message
 
 
-class Spec(NamedTuple):
+class Spec:
     """Shape and dtype of an array whose values no rule needs."""
 
-    shape: tuple[int, ...]
-    dtype: np.dtype
+    __slots__ = ("dtype", "shape")
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self.shape = shape
+        self.dtype = dtype
 
 
 class Variable:
@@ -33,6 +37,8 @@ class Variable:
     __slots__ = ("__weakref__", "_array", "_node")
     _array: Any
     _node: "Node | None"
+    _result_class: "ClassVar[type[Variable]]"
+    """The class of what ops make of this variable."""
 
     @property
     def dtype(self) -> np.dtype:
@@ -56,10 +62,8 @@ class Variable:
         variable._node = node
         return variable
 
-    @property
-    def _result_class(self) -> type["Variable"]:
-        """The class of what ops make of this variable."""
-        return type(self)
+
+Variable._result_class = Variable
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -73,6 +77,10 @@ class Op:
     name: str
     bind: Callable[..., Any]
     differentiable: ClassVar[bool] = True
+    kernel: kernels.Kernels = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kernel", kernels.Kernels(self.name))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Check the arguments, run the kernel, record the node."""
@@ -83,20 +91,31 @@ class Op:
         """Apply to inputs and options that are canonical already, without checking them again."""
         return apply(self, inputs, options)
 
-    def keeps(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
-        """Which inputs, and whether the output, the rules will need by value; `needs` are the inputs with a node."""
-        return (False,) * len(needs), False
+    def keeps(self, needs: tuple[bool, ...]) -> tuple[bool, ...]:
+        """Which inputs, and (last) whether the output, the rules need by value; `needs` are the inputs with a node."""
+        return (False,) * (len(needs) + 1)
 
-    def pull(self, node: "Node", g: Any, needs: Sequence[bool]) -> Sequence[Any]:
-        """The cotangents of all inputs, from the cotangent g of the output; None for zero or where none is needed."""
-        inputs, out = node.restore(g)
-        return [self.cotangent(i, g, inputs, out, node.options) if need else None for i, need in enumerate(needs)]
+    def pull(self, node: "Node", g: Any, wanted: Collection["Node | None"]) -> Sequence[Any]:
+        """The cotangents of all inputs, from the cotangent g of the output.
+
+        None stands for zero, and for an input whose node is not among the wanted ones.
+        """
+        *inputs, out = node.restore(g)
+        return [
+            self.cotangent(i, g, inputs, out, node.options) if parent is not None and parent in wanted else None
+            for i, parent in enumerate(node.parents)
+        ]
 
     def cotangent(self, i: int, g: Any, inputs: Sequence[Any], out: Any, options: dict[str, Any]) -> Any:
         """The cotangent of input i, from the cotangent g of the output; None for zero."""
         raise GraphError(f"{self.name} has no derivative")
 
-    def push(self, tangents: Sequence[Any], inputs: Sequence[Any], out: Any, options: dict[str, Any]) -> Any:
+    def push(self, node: "Node", tangents: Sequence[Any]) -> Any:
+        """The tangent of the output, from those of the inputs (None for zero, but not all)."""
+        *inputs, out = node.restore(next(tangent for tangent in tangents if tangent is not None))
+        return self.tangent(tangents, inputs, out, node.options)
+
+    def tangent(self, tangents: Sequence[Any], inputs: Sequence[Any], out: Any, options: dict[str, Any]) -> Any:
         """The tangent of the output, from those of the inputs (None for zero)."""
         raise GraphError(f"{self.name} has no derivative")
 
@@ -105,103 +124,115 @@ _creation = itertools.count()
 
 
 class Node:
-    """One recorded application of an op, or (op None) a leaf, which gathers `grad`."""
+    """One recorded application of an op, or (op None) a leaf, which gathers `grad`.
 
-    __slots__ = ("__weakref__", "grad", "inputs", "op", "options", "order", "out", "parents", "residuals")
+    `saved` holds what the op's rules need: the arrays of the inputs and of the output, with Specs for those that are
+    not needed by value, and whatever else a kind of op wants to find there. It is None once the arrays have been
+    given up; the way to the parents stays, so that a later sweep sees what it has lost.
+    """
+
+    __slots__ = ("__weakref__", "grad", "op", "options", "order", "parents", "saved")
 
     def __init__(
         self,
         op: Op | None = None,
-        parents: tuple["Node | None", ...] = (),
-        inputs: tuple[Any, ...] | None = (),
-        out: Any = None,
-        options: dict[str, Any] | None = None,
-        residuals: tuple[Any, ...] | None = (),
+        parents: "tuple[Node | None, ...]" = (),
+        saved: tuple[Any, ...] | None = (),
+        options: Any = None,
     ) -> None:
         self.op = op
         self.parents = parents
-        self.inputs = inputs
-        self.out = out
-        self.options = options or {}
-        self.residuals = residuals
+        self.saved = saved
+        self.options = options
         self.grad: Any = None
         self.order = next(_creation)  # a node is younger than its parents: sorting by order is topological
 
-    def restore(self, like: Variable) -> tuple[list[Any], Any]:
-        """The kept inputs and output as variables (Specs where no value was kept), in the graph if it is recorded."""
-        if self.inputs is None:
-            raise GraphError(
-                f"the graph was freed: {self.op.name if self.op else 'a node'} gave up its saved arrays in an earlier "
-                "backward\nhint: pass retain_graph=True to the first backward, or compute the forward again"
-            )
-        wrap, recording = type(like)._wrap, _mode.recording
-        inputs = [
-            value if type(value) is Spec else wrap(value, parent if recording else None)
-            for value, parent in zip(self.inputs, self.parents, strict=True)
-        ]
-        out = self.out if type(self.out) is Spec else wrap(self.out, self if recording else None)
-        return inputs, out
+    def restore(self, like: Variable) -> list[Any]:
+        """The saved inputs and output as variables; Specs stay Specs."""
+        if self.saved is None:
+            self.complain()
+        count = len(self.parents) + 1
+        return [value if value.__class__ is Spec else self.value(i, like) for i, value in enumerate(self.saved[:count])]
 
-    def free(self) -> None:
-        """Give up the saved arrays; the way to the parents stays, so that a later sweep sees what it has lost."""
-        self.inputs = self.out = self.residuals = None
+    def value(self, i: int, like: Variable) -> Any:
+        """The saved input i (after the inputs: the output) as a variable, in the graph if it is being recorded."""
+        variable = object.__new__(like._result_class)
+        variable._array = self.saved[i]  # type: ignore[index]
+        variable._node = None
+        if is_recording():
+            variable._node = self.parents[i] if i < len(self.parents) else self
+        return variable
 
-
-class _Mode(threading.local):
-    recording = True
-
-
-_mode = _Mode()
+    def complain(self) -> NoReturn:
+        """Raise because the saved arrays are gone."""
+        raise GraphError(
+            f"the graph was freed: {self.op.name if self.op else 'a node'} gave up its saved arrays in an earlier "
+            "backward\nhint: pass retain_graph=True to the first backward, or compute the forward again"
+        )
 
 
-def is_recording() -> bool:
-    """Whether ops are being recorded in this thread."""
-    return _mode.recording
+_recording = ContextVar("recording", default=True)
+
+is_recording = _recording.get
+"""Whether ops are being recorded, in this thread (and, in a coroutine, in this task)."""
 
 
-@contextmanager
-def recording(flag: bool) -> Iterator[None]:
+class recording:
     """Record ops, or not, in this thread for the time of a `with` block (or of a decorated function)."""
-    before = _mode.recording
-    _mode.recording = flag
-    try:
-        yield
-    finally:
-        _mode.recording = before
+
+    def __init__(self, flag: bool) -> None:
+        self._flag = flag
+        self._before: list[bool] = []  # several, where a block or a function contains itself
+
+    def __enter__(self) -> None:
+        self._before.append(is_recording())
+        _recording.set(self._flag)
+
+    def __exit__(self, *exception: Any) -> None:
+        _recording.set(self._before.pop())
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorate a function."""
+
+        @functools.wraps(function)
+        def inside(*args: Any, **kwargs: Any) -> Any:
+            with recording(self._flag):
+                return function(*args, **kwargs)
+
+        return inside
 
 
 def apply(op: Op, inputs: Sequence[Variable], options: dict[str, Any]) -> Any:
     """Run an op's kernel on checked inputs, and record it if a derivative may be asked for."""
-    arrays, kind = arrays_of(op, inputs)
-    result = kernels.kernel(op.name, kind)(*arrays, **options)
+    arrays = arrays_of(op, inputs)
+    out = op.kernel[arrays[0].__class__](*arrays, **options)
     node = None
-    if op.differentiable and result.dtype.kind == "f" and (parents := parents_of(inputs)):
-        keep_inputs, keep_out = op.keeps(tuple([parent is not None for parent in parents]))
-        kept = tuple([kept_of(array, keep) for array, keep in zip(arrays, keep_inputs, strict=True)])
-        node = Node(op, parents, kept, kept_of(result, keep_out), options)
-    return inputs[0]._result_class._wrap(result, node)
+    if op.differentiable and out.dtype.kind == "f" and (parents := parents_of(inputs)):
+        keeps = op.keeps(tuple([parent is not None for parent in parents]))
+        node = Node(op, parents, kept_of((*arrays, out), keeps), options)
+    return inputs[0]._result_class._wrap(out, node)
 
 
-def arrays_of(op: Op, inputs: Sequence[Variable]) -> tuple[list[Any], type]:
-    """The arrays of the inputs, and their type, which says the device."""
+def arrays_of(op: Op, inputs: Sequence[Variable]) -> list[Any]:
+    """The arrays of the inputs, which must be on one device."""
     arrays = [variable._array for variable in inputs]
     kind = arrays[0].__class__
     for array in arrays:
-        if type(array) is not kind:
+        if array.__class__ is not kind:
             rows = [(f"input {i}", "", variable) for i, variable in enumerate(inputs)]
             raise DeviceError(message(f"{op.name}: inputs on different devices", rows, "move them with to(device)"))
-    return arrays, kind
+    return arrays
 
 
 def parents_of(inputs: Sequence[Variable]) -> tuple[Node | None, ...]:
     """The nodes of the inputs; empty where nothing is to be recorded."""
     parents = tuple([variable._node for variable in inputs])
-    return parents if _mode.recording and any(parents) else ()
+    return parents if any(parents) and is_recording() else ()
 
 
-def kept_of(array: Any, keep: bool) -> Any:
-    """What a node keeps of an array: itself, or its shape and dtype."""
-    return array if keep else Spec(array.shape, array.dtype)
+def kept_of(arrays: Sequence[Any], keeps: Sequence[bool]) -> tuple[Any, ...]:
+    """What a node keeps of arrays: themselves, or their shapes and dtypes."""
+    return tuple([array if keep else Spec(array.shape, array.dtype) for array, keep in zip(arrays, keeps, strict=True)])
 
 
 def ancestors(roots: Iterable[Node], stop: Iterable[Node] = ()) -> list[Node]:
@@ -244,21 +275,31 @@ def pull(
     free
         Give up the saved arrays on the way.
     """
-    order = ancestors(cotangents, targets or ())
-    useful = _descendants(order, targets) if targets is not None else set(order)
-    ends = set(targets) if targets is not None else {node for node in order if node.op is None}
-    found: dict[Node, Any] = dict(cotangents)
+    useful = None if targets is None else _descendants(ancestors(cotangents, targets), targets)
+    ends = set(targets or ())
+    found = {node: g for node, g in cotangents.items() if useful is None or node in useful}
+    queue = [(-node.order, node) for node in found]
+    heapify(queue)
+    reached: dict[Node, Any] = {}
     with recording(create_graph):
-        for node in reversed(order):
-            if node in ends or node not in useful or node not in found or node.op is None:
+        while queue:  # whatever adds to the cotangent of the newest node is newer still, so it is complete
+            node = heappop(queue)[1]
+            g = found.pop(node)
+            if node.op is None or node in ends:
+                reached[node] = g
                 continue
-            needs = [parent in useful for parent in node.parents]
-            for parent, cotangent in zip(node.parents, node.op.pull(node, found.pop(node), needs), strict=True):
-                if parent is not None and cotangent is not None:
-                    found[parent] = found[parent] + cotangent if parent in found else cotangent
+            parents = node.parents
+            for parent, cotangent in zip(parents, node.op.pull(node, g, useful or parents)):  # noqa: B905
+                if parent is None or cotangent is None:
+                    continue
+                if parent in found:
+                    found[parent] = found[parent] + cotangent
+                else:
+                    found[parent] = cotangent
+                    heappush(queue, (-parent.order, parent))
             if free:
-                node.free()
-    return {node: found[node] for node in ends if node in found}
+                node.saved = None
+    return reached
 
 
 def _descendants(order: Sequence[Node], targets: Sequence[Node]) -> set[Node]:
@@ -281,8 +322,6 @@ def push(roots: Sequence[Node], tangents: Mapping[Node, Any], *, create_graph: b
             if node in found or node.op is None:
                 continue
             inward = [None if parent is None else found.get(parent) for parent in node.parents]
-            like = next((t for t in inward if t is not None), None)
-            if like is not None:
-                inputs, out = node.restore(like)
-                found[node] = node.op.push(inward, inputs, out, node.options)
+            if any(tangent is not None for tangent in inward):
+                found[node] = node.op.push(node, inward)
     return {node: found[node] for node in roots if node in found}

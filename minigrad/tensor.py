@@ -31,10 +31,6 @@ class Tensor(graph.Variable):
     def __init__(self, *_: Any, **__: Any) -> None:
         raise OperandError("tensors are made by minigrad.tensor(data)")
 
-    @property
-    def _result_class(self) -> type["Tensor"]:
-        return Tensor
-
     # ---- what it is --------------------------------------------------------------------------------------------------
 
     @property
@@ -278,25 +274,25 @@ class Tensor(graph.Variable):
     # ---- operators ---------------------------------------------------------------------------------------------------
 
     def __add__(self, other: Any) -> "Tensor":
-        return ops.add(self, other)
+        return ops.add.binary(self, other)
 
     def __radd__(self, other: Any) -> "Tensor":
-        return ops.add(other, self)
+        return ops.add.binary(self, other)
 
     def __sub__(self, other: Any) -> "Tensor":
-        return ops.subtract(self, other)
+        return ops.subtract.binary(self, other)
 
     def __rsub__(self, other: Any) -> "Tensor":
         return ops.subtract(other, self)
 
     def __mul__(self, other: Any) -> "Tensor":
-        return ops.multiply(self, other)
+        return ops.multiply.binary(self, other)
 
     def __rmul__(self, other: Any) -> "Tensor":
-        return ops.multiply(other, self)
+        return ops.multiply.binary(self, other)
 
     def __truediv__(self, other: Any) -> "Tensor":
-        return ops.divide(self, other)
+        return ops.divide.binary(self, other)
 
     def __rtruediv__(self, other: Any) -> "Tensor":
         return ops.divide(other, self)
@@ -479,6 +475,8 @@ class Tensor(graph.Variable):
             raise ShapeError(f"T: {self.ndim} axes, a matrix has 2\nhint: use mT or permute_dims")
         return self.mT
 
+
+Tensor._result_class = Tensor
 
 _accumulating = threading.Lock()  # threads may run backward on graphs with leaves in common
 

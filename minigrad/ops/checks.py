@@ -15,11 +15,12 @@ from minigrad.graph import Variable
 
 SCALARS = (bool, int, float)
 
+FULL = kernels.Kernels("full")
+
 
 def full(shape: tuple[int, ...], value: Any, dtype: np.dtype, like: Any) -> Any:
     """A constant of the class and device of `like`."""
-    backend = kernels.backend(like.device)
-    return like._result_class._wrap(backend.full(shape=shape, value=value, dtype=dtype))
+    return like._result_class._wrap(FULL[like._array.__class__](shape=shape, value=value, dtype=dtype))
 
 
 def constant(scalar: bool | int | float, like: Any) -> Any:
@@ -103,8 +104,6 @@ def broadcasting(
     def bind(*values: Any) -> tuple[Sequence[Any], dict[str, Any]]:
         if len(values) != len(names):
             raise OperandError(f"{op}: expected {len(names)} inputs ({', '.join(names)}), got {len(values)}")
-        if dtypes != "boolean" and _alike(values):
-            return values, {}
         inputs = operands(op, names, values, dtypes)
         broadcast_shapes(op, names, inputs)
         if check:
@@ -114,7 +113,7 @@ def broadcasting(
     return bind
 
 
-def _alike(values: Sequence[Any]) -> bool:
+def alike(values: Sequence[Any]) -> bool:
     """Whether all inputs are float variables of one dtype and shape: the common case, with nothing left to check."""
     first = values[0]
     if not isinstance(first, Variable) or first._array.dtype.kind != "f":

@@ -15,15 +15,19 @@ Rules are written with ops, operators and tensor methods only, so they can be di
 
 import inspect
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
+
 from minigrad import graph, kernels
-from minigrad.graph import Node, Op
-from minigrad.ops.checks import broadcasting, sum_to, zeros_like
+from minigrad.graph import Node, Op, Variable, is_recording
+from minigrad.ops.checks import FULL, broadcasting, sum_to, zeros_like
 
 Options = dict[str, Any]
+new = object.__new__
+creation = graph._creation
 Rule = Callable[..., Any]
 
 
@@ -64,6 +68,7 @@ class Record(Op):
     view: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "__doc__", self.bind.__doc__)
         object.__setattr__(self, "__wrapped__", self.bind)
         object.__setattr__(self, "__name__", self.name)
@@ -79,22 +84,27 @@ REGISTRY: dict[str, Record] = {}
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Elementwise(Record):
-    """out[i] = f(x[i], y[i], ...), broadcasting.
+    """out[i] = f(x[i]), or f(x[i], y[i]) with broadcasting.
 
     `partials` holds the derivative with respect to each input: a number, None (zero), or a function. A function
     names the inputs it needs (and `out`, if it needs that), and only those are kept for the backward. In an op that
     `selects`, a partial of 0 means that the input was not chosen: it gets 0, also where the cotangent is infinite.
+
+    These are the ops of which a program has most, on the smallest arrays, so their calls are written out for one and
+    for two inputs, and a call with float variables of one dtype and shape skips `bind`. A node of theirs has the
+    shapes of the inputs in place of options, or None if they are all the same.
     """
 
     partials: tuple[Rule | float | None, ...]
     selects: bool = False
     wants: tuple[tuple[int, ...], ...] = field(init=False)
-    kept: dict[tuple[bool, ...], tuple[tuple[bool, ...], bool]] = field(init=False)
+    kept: dict[tuple[bool, ...], tuple[bool, ...]] = field(init=False)
+    reads: bool = field(init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         arity = len(self.partials)
-        places = {name: i for i, name in enumerate(inspect.signature(self.bind).parameters)} | {"out": -1}
+        places = {name: i for i, name in enumerate(inspect.signature(self.bind).parameters)} | {"out": arity}
         wants = tuple(
             tuple(places[name] for name in inspect.signature(partial).parameters) if callable(partial) else ()
             for partial in self.partials
@@ -102,33 +112,108 @@ class Elementwise(Record):
         kept = {}
         for needs in itertools.product((False, True), repeat=arity):
             wanted = {place for want, need in zip(wants, needs, strict=True) if need for place in want}
-            kept[needs] = tuple(i in wanted for i in range(arity)), -1 in wanted
+            kept[needs] = tuple(place in wanted for place in range(arity + 1))
+        object.__setattr__(self, "reads", any(wants))
         object.__setattr__(self, "wants", wants)
         object.__setattr__(self, "kept", kept)
 
-    def keeps(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
-        return self.kept[needs]
+    def __call__(self, *inputs: Any) -> Any:
+        if len(inputs) == len(self.partials) and isinstance(inputs[0], Variable):
+            return self.binary(*inputs) if len(inputs) == 2 else self.unary(*inputs)
+        inputs, _ = self.bind(*inputs)
+        return self.run(*inputs)
 
-    def _times_partial(self, i: int, factor: Any, inputs: Sequence[Any], out: Any) -> Any:
-        partial = self.partials[i]
-        if callable(partial):
-            slope = partial(*[out if place < 0 else inputs[place] for place in self.wants[i]])
-            return REGISTRY["where"](slope != 0, factor * slope, 0.0) if self.selects else factor * slope
-        if partial is None or partial == 1:
-            return factor if partial else None
-        return -factor if partial == -1 else factor * partial
+    def run(self, *inputs: Any, **options: Any) -> Any:
+        return self.binary(*inputs) if len(inputs) == 2 else self.unary(*inputs)
 
-    def cotangent(self, i: int, g: Any, inputs: Sequence[Any], out: Any, options: Options) -> Any:
-        cotangent = self._times_partial(i, g, inputs, out)
-        return None if cotangent is None else sum_to(cotangent, inputs[i].shape)
+    def unary(self, x: Any) -> Any:
+        """Call on one variable."""
+        array = x._array
+        if array.dtype.kind != "f":
+            (x,), _ = self.bind(x)
+            array = x._array
+        result = new(x._result_class)
+        result._array = out = self.kernel[array.__class__](array)
+        result._node = None
+        if x._node is not None and is_recording():
+            keep_x, keep_out = self.kept[True,]
+            saved = array if keep_x else None, out if keep_out else None
+            result._node = Node(self, (x._node,), saved)
+        return result
 
-    def push(self, tangents: Sequence[Any], inputs: Sequence[Any], out: Any, options: Options) -> Any:
+    def binary(self, x: Any, y: Any) -> Any:
+        """Call on a variable and another operand."""
+        array, parent, shapes = x._array, x._node, None
+        dtype, device = array.dtype, array.__class__
+        try:
+            if isinstance(y, Variable) and y._array.dtype is dtype and dtype.kind == "f":
+                other, parent2 = y._array, y._node
+                if other.shape != array.shape:
+                    shapes = array.shape, other.shape
+            elif (y.__class__ is float or y.__class__ is int) and dtype.kind == "f":
+                other, parent2, shapes = FULL[device](shape=(), value=y, dtype=dtype), None, (array.shape, ())
+            else:
+                (x, y), _ = self.bind(x, y)
+                array, parent, other, parent2 = x._array, x._node, y._array, y._node
+                shapes = array.shape, other.shape
+            if device is not other.__class__:
+                graph.arrays_of(self, (x, y))
+            out = self.kernel[device](array, other)
+        except (ValueError, OverflowError):
+            self.bind(x, y)  # says which shapes do not broadcast, or which number does not fit
+            raise
+        result = new(x._result_class)
+        result._array = out
+        if (parent is None and parent2 is None) or not is_recording():
+            result._node = None
+            return result
+        saved: tuple[Any, ...] = ()
+        if self.reads:
+            keep_x, keep_y, keep_out = self.kept[parent is not None, parent2 is not None]
+            saved = array if keep_x else None, other if keep_y else None, out if keep_out else None
+        result._node = node = new(Node)
+        node.op, node.parents, node.saved, node.options = self, (parent, parent2), saved, shapes
+        node.order = next(creation)
+        return result
+
+    def pull(self, node: Node, g: Any, wanted: Collection[Node | None]) -> Sequence[Any]:
+        if node.saved is None:
+            node.complain()
+        first, *second = node.parents
+        x = self._cotangent(0, g, node) if first is not None and first in wanted else None
+        if not second:
+            return (x,)
+        return x, self._cotangent(1, g, node) if second[0] is not None and second[0] in wanted else None
+
+    def _cotangent(self, i: int, g: Any, node: Node) -> Any:
+        cotangent, shapes = self._times_partial(i, g, node), node.options
+        if shapes is None or cotangent is None or cotangent._array.shape == shapes[i]:
+            return cotangent
+        return sum_to(cotangent, shapes[i])
+
+    def push(self, node: Node, tangents: Sequence[Any]) -> Any:
+        if node.saved is None:
+            node.complain()
         total = None
         for i, tangent in enumerate(tangents):
-            term = None if tangent is None else self._times_partial(i, tangent, inputs, out)
+            term = None if tangent is None else self._times_partial(i, tangent, node)
             if term is not None:
                 total = term if total is None else total + term
-        return None if total is None else total.broadcast_to(out.shape)
+        if total is None or node.options is None:
+            return total
+        return total.broadcast_to(np.broadcast_shapes(*node.options))
+
+    def _times_partial(self, i: int, factor: Any, node: Node) -> Any:
+        partial, places = self.partials[i], self.wants[i]
+        if not callable(partial):
+            return (
+                None if partial is None else factor if partial == 1 else -factor if partial == -1 else factor * partial
+            )
+        if len(places) == 1:
+            slope = partial(node.value(places[0], factor))
+        else:
+            slope = partial(*[node.value(place, factor) for place in places])
+        return REGISTRY["where"](slope != 0, factor * slope, 0.0) if self.selects else factor * slope
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -146,7 +231,7 @@ class Linear(Record):
             return self.transposes(i, g, *inputs, **options)
         return self.transposes[i](g, *inputs, **options)
 
-    def push(self, tangents: Sequence[Any], inputs: Sequence[Any], out: Any, options: Options) -> Any:
+    def tangent(self, tangents: Sequence[Any], inputs: Sequence[Any], out: Any, options: Options) -> Any:
         like = next(tangent for tangent in tangents if tangent is not None)
         filled = [
             zeros_like(spec, like) if tangent is None else tangent
@@ -165,13 +250,13 @@ class Bilinear(Record):
 
     adjoints: tuple[Rule, Rule]
 
-    def keeps(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
-        return (needs[1], needs[0]), False
+    def keeps(self, needs: tuple[bool, ...]) -> tuple[bool, ...]:
+        return needs[1], needs[0], False
 
     def cotangent(self, i: int, g: Any, inputs: Sequence[Any], out: Any, options: Options) -> Any:
         return self.adjoints[i](g, *inputs, **options)
 
-    def push(self, tangents: Sequence[Any], inputs: Sequence[Any], out: Any, options: Options) -> Any:
+    def tangent(self, tangents: Sequence[Any], inputs: Sequence[Any], out: Any, options: Options) -> Any:
         terms = [
             self.run(tangent, inputs[1], **options) if i == 0 else self.run(inputs[0], tangent, **options)
             for i, tangent in enumerate(tangents)
@@ -193,14 +278,14 @@ class General(Record):
     saved: tuple[bool, ...]
     saves_out: bool = False
 
-    def keeps(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
-        return self.saved, self.saves_out
+    def keeps(self, needs: tuple[bool, ...]) -> tuple[bool, ...]:
+        return (*self.saved, self.saves_out)
 
     def cotangent(self, i: int, g: Any, inputs: Sequence[Any], out: Any, options: Options) -> Any:
         vjp = self.vjps[i]
         return None if vjp is None else vjp(g, *inputs, out, **options)
 
-    def push(self, tangents: Sequence[Any], inputs: Sequence[Any], out: Any, options: Options) -> Any:
+    def tangent(self, tangents: Sequence[Any], inputs: Sequence[Any], out: Any, options: Options) -> Any:
         return self.jvp(tangents, *inputs, out, **options)
 
 
@@ -229,6 +314,11 @@ class Fused(Record):
 
     plain: Callable[..., Any]
     saves_out: bool = False
+    backward: kernels.Kernels = field(init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "backward", kernels.Kernels(f"{self.name}_backward"))
 
     def run(self, *inputs: Any, **options: Any) -> Any:
         return self._run(inputs, options, residuals=False)[0]
@@ -244,28 +334,31 @@ class Fused(Record):
         return self._run(inputs, options, residuals=False)[0]
 
     def _run(self, inputs: Sequence[Any], options: Options, residuals: bool) -> tuple[Any, tuple[Any, ...]]:
-        arrays, kind = graph.arrays_of(self, inputs)
-        parents = graph.parents_of(inputs)
-        out, kept = kernels.kernel(self.name, kind)(*arrays, residuals=residuals or bool(parents), **options)
-        spec = graph.kept_of(out, self.saves_out)
-        node = Node(self, parents, tuple(arrays), spec, options, kept) if parents else None
+        arrays, parents = graph.arrays_of(self, inputs), graph.parents_of(inputs)
+        kernel = self.kernel[arrays[0].__class__]
+        out, kept = kernel(*arrays, residuals=residuals or bool(parents), **options)
+        node = None
+        if parents:
+            node = Node(self, parents, (*arrays, *graph.kept_of([out], [self.saves_out]), *kept), options)
         return inputs[0]._result_class._wrap(out, node), kept
 
-    def pull(self, node: Node, g: Any, needs: Sequence[bool]) -> Sequence[Any]:
-        inputs, _ = node.restore(g)
-        if graph.is_recording():
+    def pull(self, node: Node, g: Any, wanted: Collection[Node | None]) -> Sequence[Any]:
+        inputs = node.restore(g)[:-1]
+        needs = tuple([parent is not None and parent in wanted for parent in node.parents])
+        if is_recording():
             own, out = self._replay(inputs, needs, node.options)
             targets = [one for one in own if one is not None]
             found = graph.pull({out._node: g}, targets=targets, create_graph=True, free=False)
             return [None if one is None else found.get(one) for one in own]
-        backward = kernels.kernel(f"{self.name}_backward", g._array.__class__)
-        arrays = backward(g._array, tuple(needs), node.inputs, node.out, node.residuals, **node.options)
+        saved, n = node.saved or (), len(inputs)
+        backward = self.backward[g._array.__class__]
+        arrays = backward(g._array, needs, saved[:n], saved[n], saved[n + 1 :], **node.options)
         return [None if array is None else g._wrap(array) for array in arrays]
 
-    def push(self, tangents: Sequence[Any], inputs: Sequence[Any], out: Any, options: Options) -> Any:
+    def tangent(self, tangents: Sequence[Any], inputs: Sequence[Any], out: Any, options: Options) -> Any:
         own, out = self._replay(inputs, [tangent is not None for tangent in tangents], options)
         moving = {one: tangent for one, tangent in zip(own, tangents, strict=True) if one is not None}
-        return graph.push([out._node], moving, create_graph=graph.is_recording()).get(out._node)
+        return graph.push([out._node], moving, create_graph=is_recording()).get(out._node)
 
     def _replay(self, inputs: Sequence[Any], chosen: Sequence[bool], options: Options) -> tuple[list[Node | None], Any]:
         """`plain` on the inputs, with new nodes for the chosen ones, at which a sweep can end; and these nodes."""
