@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from minigrad.kernels import reference
-from minigrad.kernels.cpu import columns, conv, exponential, gather, loss, optim, pool, threads
+from minigrad.kernels.cpu import columns, conv, exponential, gather, loss, optim, pool, runs, threads
 from minigrad.kernels.geometry import inside, output_size
 
 # ---- cases -----------------------------------------------------------------------------------------------------------
@@ -88,6 +88,10 @@ def blocks(request):
     if request.param == "tiny":
         patch.setattr(columns, "POSITIONS", 12)
         patch.setattr(columns, "ELEMENTS", 40)
+        patch.setattr(runs, "ELEMENTS", 500)
+        patch.setattr(conv, "POSITIONS", 12)
+        patch.setattr(conv, "PRODUCTS", 12)
+        patch.setattr(conv, "DEPTH", 5)
     columns.plan_blocks.cache_clear()
     yield request.param
     patch.undo()

@@ -52,22 +52,40 @@ def test_a_tile_goes_to_memory_and_back(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_part_of_a_vector_reads_nothing_beyond_it(dtype):
+def test_a_part_reads_nothing_beyond_it(dtype):
     lanes = simd.lanes(dtype)
 
     @jit
-    def copy(out, x, offsets, count):
-        store(out, 0, lanes, 2, lanes, load_part(x, 1, count, 2, count))
-        store(out, 2 * lanes, 0, 1, 2 * lanes, load_at(x, 1, offsets, 1, 2, count))
+    def copy(out, x, height, count):
+        store(out, 0, 2 * lanes, 3, 2 * lanes, load_part(x, 1, count, 3, 2, height, count))
 
+    for height in (1, 2, 3):
+        for count in (1, lanes, lanes + 1, 2 * lanes):
+            x = numbers(dtype, 1 + height * count)
+            out = np.full((3, 2 * lanes), 7, dtype)
+            copy(out, x, height, count)
+            expected = np.zeros((3, 2 * lanes), dtype)
+            expected[:height, :count] = x[1:].reshape(height, count)
+            expected[height:] = expected[height - 1]
+            assert np.array_equal(out, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_places_of_a_table(dtype):
+    lanes = simd.lanes(dtype)
+
+    @jit
+    def gather(out, x, offsets, count):
+        store(out, 0, 0, 1, 3 * lanes, load_at(x, 1, offsets, 1, 3, None))
+        store(out, 3 * lanes, 0, 1, 3 * lanes, load_at(x, 1 + lanes - count, offsets, 1, 3, count))
+
+    x, offsets = numbers(dtype, 1 + 3 * lanes), np.array([99, 2 * lanes, 0, 5], np.intp)
     for count in range(1, lanes + 1):
-        x = numbers(dtype, 1 + 2 * count)
-        out = np.full(4 * lanes, 7, dtype)
-        copy(out, x, np.array([99, count, 0], np.uintp), count)
-        expected = np.zeros((4, lanes), dtype)
-        expected[:2, :count] = x[1:].reshape(2, count)
-        expected[2, :count], expected[3, :count] = x[1 + count :], x[1 : 1 + count]
-        assert np.array_equal(out.reshape(4, lanes), expected)
+        out = np.full((2, 3, lanes), 7, dtype)
+        gather(out, x, offsets, count)
+        assert np.array_equal(out[0], [x[1 + start :][:lanes] for start in offsets[1:]])
+        assert np.array_equal(out[1, :, :count], [x[1 + lanes - count + start :][:count] for start in offsets[1:]])
+        assert not out[1, :, count:].any()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -1,10 +1,13 @@
-"""Convolution on the CPU, as sums over the runs of `columns`.
+"""Convolution on the CPU: tiles of outputs by vectors of positions, summed over the taps' runs.
 
 Each output element belongs to one thread, and the shapes alone decide how a sum is split: the bits are the same on
 every run and with any number of threads. The zeros around an image are multiplied like its pixels, which shows
 where a weight is not finite.
 """
 
+import functools
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,15 +15,30 @@ import numpy.typing as npt
 from numba import prange
 
 from minigrad.kernels import geometry
-from minigrad.kernels.cpu.columns import copy_columns, plan_blocks
 from minigrad.kernels.cpu.compiler import jit, kernel
-from minigrad.kernels.cpu.memory import empty, zeros
+from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.runs import copy_runs, plan_runs
+from minigrad.kernels.cpu.simd import (
+    broadcast,
+    fma,
+    full,
+    lanes,
+    load,
+    load_at,
+    load_part,
+    registers,
+    store,
+    sum_lanes,
+)
 from minigrad.kernels.cpu.threads import get_num_threads
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
 
-PARTS = 16  # into so many parts the gradient of a weight is cut for the threads, if channels and images allow
+POSITIONS = 1024  # outputs in a band, about, of the sums over taps
+DEPTH = 160  # taps in one sum of float32, about: what a tile reads stays in the L1 cache, and rounding is bounded
+PRODUCTS = 512  # outputs in a band, about, of the sums over outputs
+PARTS = 32  # into so many parts the gradient of a weight is cut for the threads, where the batch allows
 
 
 def conv2d(x: Array, weight: Array, *, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Array:
@@ -61,6 +79,131 @@ def conv2d_input(
     return x
 
 
+# Sums over taps
+
+
+def correlate(x: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Array:
+    """Cross-correlate to an output of any size, after any padding, also a negative one."""
+    (n, _, *image), (o, channels, *window) = x.shape, weight.shape
+    if n * o * size[0] * size[1] == 0 or x.size == 0 or weight.size == 0:
+        return np.zeros((n, o, *size), x.dtype)
+    plan = plan_runs(tuple(image), size, tuple(window), stride, padding, dilation, channels, POSITIONS, DEPTH)
+    rows, columns = tile_of_sums(o // groups)
+    threads = get_num_threads()
+    bands, tiles = -(-size[0] // plan.rows), -(-o // groups // rows)
+    parts = min(tiles, -(-4 * threads // (n * bands * groups)))  # of the outputs, where the batch is small
+    packed = empty((groups * tiles * channels * plan.depth * rows,), x.dtype)
+    pack_weights(packed, np.ascontiguousarray(weight).reshape(-1), groups, o // groups, channels * plan.depth, rows)
+    scratch = empty((threads, plan.size), x.dtype)
+    y = empty((n, o, *size), x.dtype)
+    flat_y, flat_x = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
+    compute = sums_over_taps(lanes(x.dtype), rows, columns)
+    compute(flat_y, flat_x, packed, scratch, plan, n, groups, o // groups, channels, size[0], parts)
+    return y
+
+
+@kernel
+def pack_weights(packed: Any, weight: Any, groups: Any, outputs: Any, depth: Any, rows: Any) -> None:
+    """Copy weights (groups outputs depth) to (groups tiles depth rows), with zeros for rows beyond the last output."""
+    tiles = -(-outputs // rows)
+    for tile in prange(groups * tiles):
+        group, first = tile // tiles, tile % tiles * rows
+        for m in range(rows):
+            start = (group * outputs + first + m) * depth
+            for k in range(depth):
+                packed[(tile * depth + k) * rows + m] = weight[start + k] if first + m < outputs else 0
+
+
+@functools.cache
+def tile_of_sums(outputs: int) -> tuple[int, int]:
+    """Choose the rows and vectors of a tile of sums: few wasted rows, and few loads for a product.
+
+    Many vectors would be loads from the L2 cache for every tile, but where few rows make few tiles.
+    """
+
+    def vectors(rows: int) -> int:
+        return max(1, min(8 if rows < 4 else 4, (registers() - 2) // (rows + 1)))
+
+    def cost(rows: int) -> float:
+        return -(-outputs // rows) * (rows + 0.2 * rows / vectors(rows) + 0.6)
+
+    rows = min((m for m in (12, 10, 8, 6, 5, 4, 3, 2, 1) if m < registers() - 1), key=cost)
+    return rows, vectors(rows)
+
+
+@functools.cache
+def sums_over_taps(lanes: int, rows: int, columns: int) -> Callable[..., None]:
+    """Compile `correlate` for tiles of so many outputs by vectors."""
+    wide = lanes * columns
+    narrow = columns if rows < 4 else 1  # of what is left of a run; few rows need many vectors to hide the latency
+
+    @kernel
+    def sum_blocks(
+        y: Any, x: Any, weight: Any, scratch: Any, plan: Any,
+        n: Any, groups: Any, outputs: Any, channels: Any, height: Any, parts: Any
+    ) -> None:  # fmt: skip
+        threads, blocks = len(scratch), n * groups * -(-height // plan.rows) * parts
+        for t in prange(threads):
+            for block in range(t * blocks // threads, (t + 1) * blocks // threads):
+                sum_block(y, x, weight, scratch[t], plan, block, groups, outputs, channels, height, parts)
+
+    @jit
+    def sum_block(
+        y: Any, x: Any, weight: Any, runs: Any, plan: Any,
+        block: Any, groups: Any, outputs: Any, channels: Any, height: Any, parts: Any
+    ) -> None:  # fmt: skip
+        """Compute one part of a group's outputs in one band of an image."""
+        bands, tiles = -(-height // plan.rows), -(-outputs // rows)
+        part, band, i = block % parts, block // parts % bands, block // parts // bands  # i: image and group
+        group = i % groups
+        row, plane, depth = band * plan.rows, height * plan.width, channels * plan.depth
+        run = min(plan.rows, height - row) * plan.width
+        for c in range(0, channels, plan.channels):
+            count = min(plan.channels, channels - c)
+            source, start = x, (i * channels + c) * plan.height * plan.breadth
+            if plan.size:
+                copy_runs(runs, 0, x, start, count, row, plan)
+                source, start = runs, 0
+            else:
+                start += row * plan.width
+            for p in range(0, run, wide):
+                for tile in range(part * tiles // parts, (part + 1) * tiles // parts):
+                    place = (i * outputs + tile * rows) * plane + row * plan.width + p
+                    sum_run(
+                        y, place, plane, min(rows, outputs - tile * rows), min(wide, run - p),
+                        source, start + p, plan.taps,
+                        weight, ((group * tiles + tile) * depth + c * plan.depth) * rows, count * plan.depth, c == 0
+                    )  # fmt: skip
+
+    @jit(forceinline=True)
+    def sum_run(
+        y: Any, place: Any, plane: Any, height: Any, run: Any, x: Any, start: Any, taps: Any,
+        weight: Any, first: Any, depth: Any, fresh: Any
+    ) -> None:  # fmt: skip
+        """y[m, p] (+)= the sum over k of weight[k, m] * x[taps[k] + p], for one tile of outputs and a run of p."""
+        if run == wide:
+            total = full(y.dtype.type(0), rows, columns)
+            for k in range(depth):
+                total = fma(broadcast(weight, first + k * rows, rows), load(x, start + taps[k], 0, 1, columns), total)
+            if not fresh:
+                total = load_part(y, place, plane, rows, columns, height, wide) + total
+            store(y, place, plane, height, wide, total)
+            return
+        for p in range(0, run, narrow * lanes):
+            rest = full(y.dtype.type(0), rows, narrow)
+            for k in range(depth):
+                seen = load_part(x, start + taps[k] + p, 0, 1, narrow, 1, run - p)
+                rest = fma(broadcast(weight, first + k * rows, rows), seen, rest)
+            if not fresh:
+                rest = load_part(y, place + p, plane, rows, narrow, height, run - p) + rest
+            store(y, place + p, plane, height, run - p, rest)
+
+    return sum_blocks
+
+
+# Sums over outputs
+
+
 def conv2d_weight(
     g: Array,
     x: Array,
@@ -72,133 +215,138 @@ def conv2d_weight(
     groups: int,
 ) -> Array:
     """Apply the adjoint of weight -> conv2d(x, weight): see `reference.conv2d_weight`."""
-    (n, o, oh, ow), (_, channels, kh, kw) = g.shape, shape
+    (n, o, oh, ow), (_, channels, *window), image = g.shape, shape, x.shape[2:]
     if g.size == 0 or x.size == 0:
-        return zeros(shape, g.dtype)
-    together = min(channels, -(-8 // (kh * kw)))  # channels for eight taps, which share each load of g
-    plan = plan_blocks(1, together, x.shape[3], (oh, ow), (kh, kw), stride, padding, dilation)
-    slices = min(n, -(-PARTS * plan.channels // x.shape[1]))
-    totals = zeros((slices, o, channels * kh * kw), np.float64)
-    columns = zeros((get_num_threads(), plan.size), x.dtype)
-    runs = np.ascontiguousarray(g).reshape(n, o, oh * ow)
-    _multiply_blocks(totals, runs, np.ascontiguousarray(x), columns, plan, groups)
-    with np.errstate(all="ignore"):
-        return totals.sum(axis=0).astype(g.dtype).reshape(shape)
+        return np.zeros(shape, g.dtype)
+    plan = plan_runs(image, (oh, ow), tuple(window), stride, padding, dilation, channels, PRODUCTS, DEPTH)
+    passes = -(-channels // plan.channels)
+    fewest = channels - (passes - 1) * plan.channels  # channels in the last pass
+    rows, columns = tile_of_products(o // groups, fewest * plan.depth)
+    tiles = -(-o // groups // rows) * -(-plan.channels * plan.depth // columns)
+    together = min(n, max(1, PRODUCTS // (plan.rows * ow)))  # images whose products are summed in registers
+    slices = min(-(-n // together) * -(-oh // plan.rows), -(-PARTS // (groups * passes)))
+    whole = -(-rows * columns // lanes(g.dtype)) * lanes(g.dtype)
+    totals = empty((slices * passes * groups * tiles * whole,), g.dtype)
+    scratch = empty((get_num_threads(), together * plan.size), x.dtype)
+    weight = empty(shape, g.dtype)
+    flat_g, flat_x = np.ascontiguousarray(g).reshape(-1), np.ascontiguousarray(x).reshape(-1)
+    compute, finish = sums_over_outputs(lanes(g.dtype), rows, columns)
+    compute(totals, flat_g, flat_x, scratch, plan, n, groups, o // groups, channels, oh, slices, together)
+    finish(weight.reshape(-1), totals, plan, groups, o // groups, channels, slices)
+    return weight
 
 
-def correlate(x: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Array:
-    """Cross-correlate to an output of any size, after any padding, also a negative one."""
-    (n, _, _, w), (o, channels, kh, kw) = x.shape, weight.shape
-    if n * o * size[0] * size[1] == 0 or x.size == 0 or weight.size == 0:
-        return zeros((n, o, *size), x.dtype)
-    plan = plan_blocks(n, channels, w, size, (kh, kw), stride, padding, dilation)
-    threads = get_num_threads()
-    columns, sums = zeros((threads, plan.size), x.dtype), empty((threads, plan.run), x.dtype)
-    weights = np.ascontiguousarray(weight).reshape(o, channels * kh * kw)
-    y = empty((n, o, *size), x.dtype)
-    _sum_blocks(y, np.ascontiguousarray(x), weights, columns, sums, plan, groups)
-    return y
+@functools.cache
+def tile_of_products(outputs: int, taps: int) -> tuple[int, int]:
+    """Choose the outputs and taps of a tile of products: few that are computed twice, and few loads a product."""
+
+    def size(rows: int, columns: int) -> int:
+        """How many vectors a tile keeps in registers: sums, the shorter side, and one of the other."""
+        return rows * columns + min(rows, columns) + 1
+
+    def cost(tile: Pair) -> float:
+        rows, columns = tile
+        return -(-outputs // rows) * -(-taps // columns) * (rows * columns + 0.3 * (rows + columns))
+
+    tiles = itertools.product(range(1, min(outputs, 5) + 1), (k for k in (1, 2, 3, 5, 9) if k <= taps))
+    return min((tile for tile in tiles if tile == (1, 1) or size(*tile) <= registers()), key=cost)
 
 
-@kernel
-def _sum_blocks(y: Any, x: Any, weight: Any, columns: Any, sums: Any, plan: Any, groups: Any) -> None:
-    threads = len(sums)
-    bands = -(-y.shape[2] // plan.rows)
-    blocks = -(-len(y) // plan.images) * bands * groups
-    for t in prange(threads):
-        for block in range(t * blocks // threads, (t + 1) * blocks // threads):
-            n, row = block // groups // bands * plan.images, block // groups % bands * plan.rows
-            _sum_block(y, x, weight, columns[t], sums[t], n, row, block % groups, groups, plan)
+@functools.cache
+def sums_over_outputs(lanes: int, rows: int, columns: int) -> tuple[Callable[..., None], Callable[..., None]]:
+    """Compile `conv2d_weight` for tiles of so many outputs by taps.
 
+    Where tiles do not fit, the last one begins earlier, and what it shares with the one before is computed twice.
+    """
+    vectors = -(-rows * columns // lanes)
 
-@jit
-def _sum_block(
-    y: Any, x: Any, weight: Any, columns: Any, sums: Any, n: Any, row: Any, group: Any, groups: Any, plan: Any
-) -> None:
-    """Compute the block at image n and row `row`, for one group of channels."""
-    outputs, channels, area = len(weight) // groups, x.shape[1] // groups, plan.kh * plan.kw
-    for c in range(0, channels, plan.channels):
-        count = min(plan.channels, channels - c)
-        copy_columns(columns, x, n, group * channels + c, count, row, 0.0, plan)
-        for o in range(group * outputs, (group + 1) * outputs):
-            sum_runs(sums, columns, plan.taps, weight[o, c * area : (c + count) * area])
-            for b in range(min(plan.images, len(y) - n)):
-                for i in range(min(plan.rows, y.shape[2] - row)):
-                    line, run = y[n + b, o, row + i], sums[(b * plan.span + i) * plan.width :]
-                    for j in range(len(line)):
-                        line[j] = run[j] if c == 0 else line[j] + run[j]
+    @jit
+    def size_of(plan: Any, outputs: Any) -> Any:
+        """How many numbers a block writes."""
+        return -(-outputs // rows) * -(-plan.channels * plan.depth // columns) * vectors * lanes
 
+    @kernel
+    def sum_blocks(
+        totals: Any, g: Any, x: Any, scratch: Any, plan: Any,
+        n: Any, groups: Any, outputs: Any, channels: Any, height: Any, slices: Any, together: Any
+    ) -> None:  # fmt: skip
+        threads, blocks = len(scratch), slices * groups * -(-channels // plan.channels)
+        for t in prange(threads):
+            for block in range(t * blocks // threads, (t + 1) * blocks // threads):
+                sum_block(
+                    totals, g, x, scratch[t], plan, block, n, groups, outputs, channels, height, slices, together
+                )  # fmt: skip
 
-@jit(fastmath={"contract"})
-def sum_runs(sums: Any, columns: Any, taps: Any, weight: Any) -> None:
-    """sums[p] = sum over k of weight[k] * columns[taps[k] + p], in passes over p for eight k at a time."""
-    run = np.uintp(len(sums))  # unsigned indices need no test for negative ones, which would keep vectors away
-    for p in range(run):
-        sums[p] = 0
-    eights = len(weight) // 8 * 8
-    for k in range(0, eights, 8):
-        w0, w1, w2, w3 = weight[k], weight[k + 1], weight[k + 2], weight[k + 3]
-        w4, w5, w6, w7 = weight[k + 4], weight[k + 5], weight[k + 6], weight[k + 7]
-        t0, t1, t2, t3 = taps[k], taps[k + 1], taps[k + 2], taps[k + 3]
-        t4, t5, t6, t7 = taps[k + 4], taps[k + 5], taps[k + 6], taps[k + 7]
-        for p in range(run):
-            low = w0 * columns[t0 + p] + w1 * columns[t1 + p] + w2 * columns[t2 + p] + w3 * columns[t3 + p]
-            high = w4 * columns[t4 + p] + w5 * columns[t5 + p] + w6 * columns[t6 + p] + w7 * columns[t7 + p]
-            sums[p] += low + high
-    for k in range(eights, len(weight)):
-        w, t = weight[k], taps[k]
-        for p in range(run):
-            sums[p] += w * columns[t + p]
+    @jit
+    def sum_block(
+        totals: Any, g: Any, x: Any, runs: Any, plan: Any,
+        block: Any, n: Any, groups: Any, outputs: Any, channels: Any, height: Any, slices: Any, together: Any
+    ) -> None:  # fmt: skip
+        """Sum over one slice of the batch: the gradients of a group's weights at some channels."""
+        part, group, c = block % slices, block // slices % groups, block // slices // groups * plan.channels
+        count, image, plane = min(plan.channels, channels - c), plan.height * plan.breadth, height * plan.width
+        bands = -(-height // plan.rows)
+        units = -(-n // together) * bands
+        first, last = part * units // slices, (part + 1) * units // slices
+        for unit in range(first, last):
+            i, row = unit // bands * together, unit % bands * plan.rows
+            images, run = min(together, n - i), min(plan.rows, height - row) * plan.width
+            source, start, pitch = x, ((i * groups + group) * channels + c) * image, groups * channels * image
+            if plan.size:
+                for b in range(images):
+                    copy_runs(runs, b * plan.size, x, start + b * pitch, count, row, plan)
+                source, start, pitch = runs, 0, plan.size
+            else:
+                start += row * plan.width
+            place = (i * groups + group) * outputs * plane + row * plan.width
+            add_unit(
+                totals, block * size_of(plan, outputs), g, place, plane, groups * outputs * plane,
+                source, start, pitch, plan.taps, outputs, count * plan.depth, images, run, unit == first
+            )  # fmt: skip
 
+    @jit
+    def add_unit(
+        totals: Any, tile: Any, g: Any, place: Any, plane: Any, step: Any, x: Any, start: Any, pitch: Any, taps: Any,
+        outputs: Any, depth: Any, images: Any, run: Any, fresh: Any
+    ) -> None:  # fmt: skip
+        """totals[o, k] (+)= the sum over images b and p of g[b, o, p] * x[b, taps[k] + p], for all tiles of o and k."""
+        whole = run // lanes * lanes
+        for o in range(0, outputs, rows):
+            row = place + min(o, outputs - rows) * plane
+            for k in range(0, depth, columns):
+                tap = min(k, depth - columns)
+                total = full(g.dtype.type(0), rows, columns)
+                for b in range(images):
+                    at, origin = row + b * step, start + b * pitch
+                    for p in range(0, whole, lanes):
+                        seen = load_at(x, origin + p, taps, tap, columns, None)
+                        total = fma(load(g, at + p, plane, rows, 1), seen, total)
+                    if whole < run:
+                        seen = load_at(x, origin + whole, taps, tap, columns, run - whole)
+                        total = fma(load_part(g, at + whole, plane, rows, 1, rows, run - whole), seen, total)
+                sums = sum_lanes(total)
+                if not fresh:
+                    sums = load(totals, tile, 0, 1, vectors) + sums
+                store(totals, tile, 0, 1, vectors * lanes, sums)
+                tile += vectors * lanes
 
-@kernel
-def _multiply_blocks(totals: Any, g: Any, x: Any, columns: Any, plan: Any, groups: Any) -> None:
-    threads, slices = len(columns), len(totals)
-    passes = -(-x.shape[1] // groups // plan.channels)
-    parts = slices * groups * passes
-    for t in prange(threads):
-        for part in range(t * parts // threads, (t + 1) * parts // threads):
-            group, c = part // slices // passes, part // slices % passes * plan.channels
-            _multiply_block(totals, g, x, columns[t], part % slices, c, group, groups, plan)
+    @kernel
+    def add_slices(weight: Any, totals: Any, plan: Any, groups: Any, outputs: Any, channels: Any, slices: Any) -> None:
+        """Add what the slices found, in float64, and put it in its place."""
+        size = size_of(plan, outputs)
+        for i in prange(groups * -(-channels // plan.channels)):
+            group, c = i % groups, i // groups * plan.channels
+            taps, tile = min(plan.channels, channels - c) * plan.depth, i * slices * size
+            for o in range(0, outputs, rows):
+                for k in range(0, taps, columns):
+                    for m in range(rows):
+                        row = group * outputs + min(o, outputs - rows) + m
+                        start = (row * channels + c) * plan.depth + min(k, taps - columns)
+                        for j in range(columns):
+                            total = 0.0
+                            for part in range(slices):
+                                total += totals[tile + part * size + m * columns + j]
+                            weight[start + j] = total
+                    tile += vectors * lanes
 
-
-@jit
-def _multiply_block(
-    totals: Any, g: Any, x: Any, columns: Any, part: Any, c: Any, group: Any, groups: Any, plan: Any
-) -> None:
-    """Compute the gradients of a group's weights at the channels from c on, over one slice of the batch."""
-    outputs, channels, area = g.shape[1] // groups, x.shape[1] // groups, plan.kh * plan.kw
-    count = min(plan.channels, channels - c)
-    for n in range(part * len(g) // len(totals), (part + 1) * len(g) // len(totals)):
-        for row in range(0, g.shape[2] // plan.width, plan.rows):
-            copy_columns(columns, x, n, group * channels + c, count, row, 0.0, plan)
-            for o in range(group * outputs, (group + 1) * outputs):
-                run = g[n, o, row * plan.width : (row + plan.rows) * plan.width]
-                _add_products(totals[part, o, c * area : (c + count) * area], run, columns, plan.taps)
-
-
-@jit(fastmath={"contract", "reassoc"})
-def _add_products(totals: Any, g: Any, columns: Any, taps: Any) -> None:
-    """totals[k] += sum over p of g[p] * columns[taps[k] + p], in passes over p for eight k at a time."""
-    run, zero = np.uintp(len(g)), g.dtype.type(0)
-    eights = len(totals) // 8 * 8
-    for k in range(0, eights, 8):
-        t0, t1, t2, t3 = taps[k], taps[k + 1], taps[k + 2], taps[k + 3]
-        t4, t5, t6, t7 = taps[k + 4], taps[k + 5], taps[k + 6], taps[k + 7]
-        s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = zero
-        for p in range(run):
-            s0 += g[p] * columns[t0 + p]
-            s1 += g[p] * columns[t1 + p]
-            s2 += g[p] * columns[t2 + p]
-            s3 += g[p] * columns[t3 + p]
-            s4 += g[p] * columns[t4 + p]
-            s5 += g[p] * columns[t5 + p]
-            s6 += g[p] * columns[t6 + p]
-            s7 += g[p] * columns[t7 + p]
-        for i, s in enumerate((s0, s1, s2, s3, s4, s5, s6, s7)):
-            totals[k + i] += s
-    for k in range(eights, len(totals)):
-        s, t = zero, taps[k]
-        for p in range(run):
-            s += g[p] * columns[t + p]
-        totals[k] += s
+    return sum_blocks, add_slices

@@ -23,10 +23,14 @@ import llvmlite.binding
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, config, types
+from numba.core.errors import TypingError
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, lower_builtin, models, register_model
+from numba.extending import intrinsic as _intrinsic
+from numba.extending import lower_builtin, models, register_model
 
 BYTES = 64  # of a vector
+
+intrinsic: Any = _intrinsic  # its calls have one argument less than its definitions, which no type tells
 
 _INDEX = ir.IntType(64)
 _LANE = ir.IntType(32)
@@ -213,6 +217,8 @@ def _address(context: Any, builder: Any, array: Any, value: Any, index: Any) -> 
 
 
 def _as_index(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    if not isinstance(kind, types.Integer):  # such as the float64 that numba makes of int64 + uint64
+        raise TypingError(f"a place in an array must be an integer, not {kind}")
     return context.cast(builder, value, kind, types.intp)
 
 
@@ -226,6 +232,11 @@ def _first(builder: Any, n: Any, count: int) -> Any:
     """The mask of the lanes 0 .. n-1."""
     numbers = ir.Constant(ir.VectorType(_INDEX, count), list(range(count)))
     return builder.icmp_signed("<", numbers, _splat(builder, n, count))
+
+
+def _masks(builder: Any, n: Any, tile: Tile) -> list[Any]:
+    """The masks of each column of vectors for the first n elements of a row."""
+    return [_first(builder, builder.sub(n, _INDEX(v * tile.lanes)), tile.lanes) for v in range(tile.columns)]
 
 
 def _read(builder: Any, pointer: Any, tile: Tile, only: Any = None) -> Any:
@@ -288,21 +299,26 @@ def load(typingctx: Any, x: Any, start: Any, pitch: Any, rows: Any, columns: Any
 
 
 @intrinsic(prefer_literal=True)
-def load_part(typingctx: Any, x: Any, start: Any, pitch: Any, rows: Any, count: Any) -> Any:
-    """The first `count` elements of one vector a row; the other lanes are zero."""
-    tile = _tile_of(x, _size(rows), 1)
+def load_part(typingctx: Any, x: Any, start: Any, pitch: Any, rows: Any, columns: Any, height: Any, count: Any) -> Any:
+    """As `load`, but just the first `count` elements of the first `height` rows are read.
+
+    The other lanes are zero, and the other rows repeat the last.
+    """
+    tile = _tile_of(x, _size(rows), _size(columns))
 
     def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
-        at, step, n = (_as_index(context, builder, sig.args[i], values[i]) for i in (1, 2, 4))
-        only = _first(builder, n, tile.lanes)
+        at, step, limit, n = (_as_index(context, builder, sig.args[i], values[i]) for i in (1, 2, 5, 6))
+        last = builder.sub(limit, _INDEX(1))
+        masks = _masks(builder, n, tile)
 
         def vector_at(m: int, v: int) -> Any:
-            index = builder.add(at, builder.mul(step, _INDEX(m)))
-            return _read(builder, _address(context, builder, x, values[0], index), tile, only)
+            row = builder.select(builder.icmp_signed("<", _INDEX(m), last), _INDEX(m), last) if m else _INDEX(0)
+            index = builder.add(builder.add(at, builder.mul(step, row)), _INDEX(v * tile.lanes))
+            return _read(builder, _address(context, builder, x, values[0], index), tile, masks[v])
 
         return _make(builder, tile, vector_at)
 
-    return signature(tile, x, start, pitch, rows, count), emit
+    return signature(tile, x, start, pitch, rows, columns, height, count), emit
 
 
 @intrinsic(prefer_literal=True)
@@ -327,6 +343,29 @@ def load_at(typingctx: Any, x: Any, start: Any, offsets: Any, first: Any, column
         return _make(builder, tile, vector_at)
 
     return signature(tile, x, start, offsets, first, columns, count), emit
+
+
+@intrinsic(prefer_literal=True)
+def load_every(typingctx: Any, x: Any, start: Any, step: Any, first: Any, stop: Any) -> Any:
+    """One vector of the elements x[start + i * step] for first <= i < stop; the other lanes i are zero."""
+    tile, stride = _tile_of(x, 1, 1), _size(step)
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        at, begin, end = (_as_index(context, builder, sig.args[i], values[i]) for i in (1, 3, 4))
+        begin = builder.mul(begin, _INDEX(stride))
+        end = builder.sub(builder.mul(end, _INDEX(stride)), _INDEX(stride - 1))
+        out = ir.Constant(tile.vector, ir.Undefined)
+        for part in range(stride):
+            shift = _INDEX(part * tile.lanes)
+            before = _first(builder, builder.sub(begin, shift), tile.lanes)
+            only = builder.and_(_first(builder, builder.sub(end, shift), tile.lanes), builder.not_(before))
+            seen = _read(builder, _address(context, builder, x, values[0], builder.add(at, shift)), tile, only)
+            places = [i * stride - part * tile.lanes for i in range(tile.lanes)]
+            chosen = [tile.lanes + place if 0 <= place < tile.lanes else i for i, place in enumerate(places)]
+            out = builder.shuffle_vector(out, seen, ir.Constant(ir.VectorType(_LANE, tile.lanes), chosen))
+        return _make(builder, tile, lambda m, v: out)
+
+    return signature(tile, x, start, step, first, stop), emit
 
 
 @intrinsic(prefer_literal=True)
@@ -356,7 +395,7 @@ def store(typingctx: Any, x: Any, start: Any, pitch: Any, rows: Any, count: Any,
 
     def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
         at, step, height, n = (_as_index(context, builder, sig.args[i], values[i]) for i in (1, 2, 3, 4))
-        masks = [_first(builder, builder.sub(n, _INDEX(v * tile.lanes)), tile.lanes) for v in range(tile.columns)]
+        masks = _masks(builder, n, tile)
         for m in range(tile.rows):
             with builder.if_then(builder.icmp_signed("<", _INDEX(m), height)):
                 for v in range(tile.columns):
