@@ -30,6 +30,11 @@ class Spec:
         self.shape = shape
         self.dtype = dtype
 
+    @classmethod
+    def of(cls, array: Any) -> Self:
+        """The shape and dtype of an array."""
+        return cls(array.shape, array.dtype)
+
 
 class Variable:
     """An array, and the node of the graph that made it (None: a constant)."""
@@ -91,9 +96,12 @@ class Op:
         """Apply to inputs and options that are canonical already, without checking them again."""
         return apply(self, inputs, options)
 
-    def keeps(self, needs: tuple[bool, ...]) -> tuple[bool, ...]:
-        """Which inputs, and (last) whether the output, the rules need by value; `needs` are the inputs with a node."""
-        return (False,) * (len(needs) + 1)
+    def save(self, arrays: Sequence[Any], parents: "Sequence[Node | None]", out: Any) -> tuple[Any, ...]:
+        """What a node keeps: each input and (last) the output as an array, or as a Spec where no rule needs values.
+
+        The rules needed are those for the inputs that have a node.
+        """
+        return (*map(Spec.of, arrays), None)
 
     def pull(self, node: "Node", g: Any, wanted: Collection["Node | None"]) -> Sequence[Any]:
         """The cotangents of all inputs, from the cotangent g of the output.
@@ -204,35 +212,27 @@ class recording:
 
 def apply(op: Op, inputs: Sequence[Variable], options: dict[str, Any]) -> Any:
     """Run an op's kernel on checked inputs, and record it if a derivative may be asked for."""
-    arrays = arrays_of(op, inputs)
+    arrays, parents = unwrap(op, inputs)
     out = op.kernel[arrays[0].__class__](*arrays, **options)
     node = None
-    if op.differentiable and out.dtype.kind == "f" and (parents := parents_of(inputs)):
-        keeps = op.keeps(tuple([parent is not None for parent in parents]))
-        node = Node(op, parents, kept_of((*arrays, out), keeps), options)
+    if parents and op.differentiable and out.dtype.kind == "f":
+        node = Node(op, parents, op.save(arrays, parents, out), options)
     return inputs[0]._result_class._wrap(out, node)
 
 
-def arrays_of(op: Op, inputs: Sequence[Variable]) -> list[Any]:
-    """The arrays of the inputs, which must be on one device."""
-    arrays = [variable._array for variable in inputs]
-    kind = arrays[0].__class__
-    for array in arrays:
-        if array.__class__ is not kind:
-            rows = [(f"input {i}", "", variable) for i, variable in enumerate(inputs)]
+def unwrap(op: Op, inputs: Sequence[Variable]) -> tuple[list[Any], tuple[Node | None, ...]]:
+    """The arrays of the inputs, which must be on one device, and their nodes (none where nothing is to be recorded)."""
+    device = inputs[0]._array.__class__
+    arrays, parents, recorded = [], [], False
+    for variable in inputs:
+        array, node = variable._array, variable._node
+        if array.__class__ is not device:
+            rows = [(f"input {i}", "", one) for i, one in enumerate(inputs)]
             raise DeviceError(message(f"{op.name}: inputs on different devices", rows, "move them with to(device)"))
-    return arrays
-
-
-def parents_of(inputs: Sequence[Variable]) -> tuple[Node | None, ...]:
-    """The nodes of the inputs; empty where nothing is to be recorded."""
-    parents = tuple([variable._node for variable in inputs])
-    return parents if any(parents) and is_recording() else ()
-
-
-def kept_of(arrays: Sequence[Any], keeps: Sequence[bool]) -> tuple[Any, ...]:
-    """What a node keeps of arrays: themselves, or their shapes and dtypes."""
-    return tuple([array if keep else Spec(array.shape, array.dtype) for array, keep in zip(arrays, keeps, strict=True)])
+        arrays.append(array)
+        parents.append(node)
+        recorded = recorded or node is not None
+    return arrays, tuple(parents) if recorded and is_recording() else ()
 
 
 def ancestors(roots: Iterable[Node], stop: Iterable[Node] = ()) -> list[Node]:

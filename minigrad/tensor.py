@@ -167,8 +167,8 @@ class Tensor(graph.Variable):
         seed = cotangent_of("backward", self, gradient)
         keep = create_graph if retain_graph is None else retain_graph
         found = graph.pull({self._node: seed}, create_graph=create_graph, free=not keep)
-        for leaf, g in found.items():
-            with _accumulating, graph.recording(create_graph):
+        with _accumulating, graph.recording(create_graph):
+            for leaf, g in found.items():
                 leaf.grad = g if leaf.grad is None else leaf.grad + g
 
     # ---- how it reads ------------------------------------------------------------------------------------------------

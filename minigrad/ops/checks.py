@@ -188,7 +188,7 @@ def pair(op: str, name: str, value: Any, minimum: int) -> tuple[int, int]:
 def shape_of(op: str, value: Any) -> tuple[int, ...]:
     """Sizes given as one int or a sequence of them."""
     sizes = value if isinstance(value, (tuple, list)) else (value,)
-    return tuple(integer(op, "shape", size) for size in sizes)
+    return tuple([size if size.__class__ is int else integer(op, "shape", size) for size in sizes])
 
 
 def require(condition: bool, error: type[Exception], headline: str, rows: Sequence[Any] = (), hint: str = "") -> None:

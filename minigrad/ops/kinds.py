@@ -22,8 +22,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minigrad import graph, kernels
-from minigrad.graph import Node, Op, Variable, is_recording
-from minigrad.ops.checks import FULL, broadcasting, sum_to, zeros_like
+from minigrad.graph import Node, Op, Spec, Variable, is_recording
+from minigrad.ops.checks import FULL, broadcasting, operand, sum_to, zeros_like
 
 Options = dict[str, Any]
 new = object.__new__
@@ -118,8 +118,12 @@ class Elementwise(Record):
         object.__setattr__(self, "kept", kept)
 
     def __call__(self, *inputs: Any) -> Any:
-        if len(inputs) == len(self.partials) and isinstance(inputs[0], Variable):
-            return self.binary(*inputs) if len(inputs) == 2 else self.unary(*inputs)
+        if len(inputs) == len(self.partials):
+            first, last = inputs[0], inputs[-1]
+            if isinstance(first, Variable):
+                return self.binary(first, last) if len(inputs) == 2 else self.unary(first)
+            if first.__class__ in (float, int) and isinstance(last, Variable) and last.dtype.kind == "f":
+                return self.binary(operand(self.name, "x", first, last.dtype, last), last)
         inputs, _ = self.bind(*inputs)
         return self.run(*inputs)
 
@@ -157,7 +161,7 @@ class Elementwise(Record):
                 array, parent, other, parent2 = x._array, x._node, y._array, y._node
                 shapes = array.shape, other.shape
             if device is not other.__class__:
-                graph.arrays_of(self, (x, y))
+                graph.unwrap(self, (x, y))  # says that the devices differ
             out = self.kernel[device](array, other)
         except (ValueError, OverflowError):
             self.bind(x, y)  # says which shapes do not broadcast, or which number does not fit
@@ -250,8 +254,9 @@ class Bilinear(Record):
 
     adjoints: tuple[Rule, Rule]
 
-    def keeps(self, needs: tuple[bool, ...]) -> tuple[bool, ...]:
-        return needs[1], needs[0], False
+    def save(self, arrays: Sequence[Any], parents: Sequence[Node | None], out: Any) -> tuple[Any, ...]:
+        (x, y), (of_x, of_y) = arrays, parents
+        return x if of_y is not None else Spec.of(x), y if of_x is not None else Spec.of(y), None
 
     def cotangent(self, i: int, g: Any, inputs: Sequence[Any], out: Any, options: Options) -> Any:
         return self.adjoints[i](g, *inputs, **options)
@@ -278,8 +283,9 @@ class General(Record):
     saved: tuple[bool, ...]
     saves_out: bool = False
 
-    def keeps(self, needs: tuple[bool, ...]) -> tuple[bool, ...]:
-        return (*self.saved, self.saves_out)
+    def save(self, arrays: Sequence[Any], parents: Sequence[Node | None], out: Any) -> tuple[Any, ...]:
+        kept = zip((*arrays, out), (*self.saved, self.saves_out), strict=True)
+        return tuple([array if keep else Spec.of(array) for array, keep in kept])
 
     def cotangent(self, i: int, g: Any, inputs: Sequence[Any], out: Any, options: Options) -> Any:
         vjp = self.vjps[i]
@@ -334,12 +340,13 @@ class Fused(Record):
         return self._run(inputs, options, residuals=False)[0]
 
     def _run(self, inputs: Sequence[Any], options: Options, residuals: bool) -> tuple[Any, tuple[Any, ...]]:
-        arrays, parents = graph.arrays_of(self, inputs), graph.parents_of(inputs)
+        arrays, parents = graph.unwrap(self, inputs)
         kernel = self.kernel[arrays[0].__class__]
         out, kept = kernel(*arrays, residuals=residuals or bool(parents), **options)
         node = None
         if parents:
-            node = Node(self, parents, (*arrays, *graph.kept_of([out], [self.saves_out]), *kept), options)
+            saved = *arrays, out if self.saves_out else Spec.of(out), *kept
+            node = Node(self, parents, saved, options)
         return inputs[0]._result_class._wrap(out, node), kept
 
     def pull(self, node: Node, g: Any, wanted: Collection[Node | None]) -> Sequence[Any]:

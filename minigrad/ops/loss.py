@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from minigrad import kernels
 from minigrad.dtypes import float32, int64, is_floating
-from minigrad.errors import ArgumentError, DtypeError, ShapeError
-from minigrad.ops.checks import require, variable
+from minigrad.errors import ArgumentError, DtypeError, ShapeError, message
+from minigrad.ops.checks import variable
 from minigrad.ops.composite import log_softmax
 from minigrad.ops.index import take_along_axis
 from minigrad.ops.kinds import Bad, fused
@@ -80,18 +81,27 @@ def softmax_cross_entropy(logits: Any, labels: Any, /) -> Any:
     >>> mg.softmax_cross_entropy(mg.tensor([[0.0, 0.0], [1000.0, 0.0]]), mg.tensor([1, 1]))
     tensor([6.9315e-01, 1.0000e+03])
     """
-    op = "softmax_cross_entropy"
-    rows = [("logits", "n c ...", variable(op, "logits", logits)), ("labels", "n ...", variable(op, "labels", labels))]
-    hint = "convert them with astype, after making sure that none is NaN" if is_floating(labels.dtype) else ""
-    headline = f"{op}: labels of dtype {labels.dtype} are not integers"
-    require(labels.dtype.kind in "iu", DtypeError, headline, rows, hint)
-    fits = len(logits.shape) >= 2 and labels.shape == logits.shape[:1] + logits.shape[2:]
-    require(fits, ShapeError, f"{op}: the labels do not have the logits' shape without c", rows)
-    classes = logits.shape[1]
+    classes = _check(variable("softmax_cross_entropy", "logits", logits), labels)
     places = labels if labels.dtype == int64 else labels.astype(int64)
-    wrong = (places < 0) | (places >= classes)
-    if wrong.any():
-        headline = f"{op}: label {labels[wrong][0].item()} is not one of the c={classes} classes"
-        require(False, ArgumentError, headline, rows)
-    floats = logits if is_floating(logits.dtype) else logits.astype(float32)
-    return (floats, places), {}
+    host = kernels.backend(places.device).to_numpy(places._array)
+    if host.size and host.view(np.uint64).max() >= classes:  # a negative label is a large one without its sign
+        wrong = labels[(places < 0) | (places >= classes)][0].item()
+        headline = f"softmax_cross_entropy: label {wrong} is not one of the c={classes} classes"
+        raise ArgumentError(message(headline, _rows(logits, labels)))
+    return (logits if is_floating(logits.dtype) else logits.astype(float32), places), {}
+
+
+def _check(logits: Any, labels: Any) -> int:
+    """The number of classes, after a check of dtypes and shapes."""
+    op, kind = "softmax_cross_entropy", variable("softmax_cross_entropy", "labels", labels).dtype.kind
+    if kind not in "iu":
+        headline = f"{op}: labels of dtype {labels.dtype} are not integers"
+        hint = "convert them with astype, after making sure that none is NaN" if kind == "f" else ""
+        raise DtypeError(message(headline, _rows(logits, labels), hint))
+    if len(logits.shape) < 2 or labels.shape != logits.shape[:1] + logits.shape[2:]:
+        raise ShapeError(message(f"{op}: the labels do not have the logits' shape without c", _rows(logits, labels)))
+    return logits.shape[1]
+
+
+def _rows(logits: Any, labels: Any) -> list[tuple[str, str, Any]]:
+    return [("logits", "n c ...", logits), ("labels", "n ...", labels)]

@@ -13,13 +13,15 @@ from minigrad.ops.elementwise import sqrt, where
 from minigrad.ops.index import take_along_axis
 from minigrad.ops.kinds import Bad, composite, discrete, linear
 from minigrad.ops.samples import Call, Draw, along_axis, axis_of, reduction
+from minigrad.ops.shape import broadcast_to, reshape
 
 Axis = int | tuple[int, ...] | None
 
 
 def _repeat(g: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
-    kept = tuple(1 if i in axis else size for i, size in enumerate(x.shape))
-    return g.reshape(kept).broadcast_to(x.shape)
+    if g.shape and not keepdims:
+        g = reshape.run(g, shape=tuple([1 if i in axis else size for i, size in enumerate(x.shape)]))
+    return broadcast_to.run(g, shape=x.shape)
 
 
 @linear(

@@ -57,8 +57,10 @@ def reshape(x: Any, /, shape: int | Sequence[int]) -> Any:
             [2, 3]])
     """
     variable("reshape", "x", x)
-    wanted = shape_of("reshape", shape)
-    total, known = math.prod(x.shape), math.prod(size for size in wanted if size != -1)
+    wanted, total = shape_of("reshape", shape), math.prod(x.shape)
+    if min(wanted, default=0) >= 0 and math.prod(wanted) == total:
+        return (x,), {"shape": wanted}
+    known = math.prod(size for size in wanted if size != -1)
     if wanted.count(-1) > 1 or min(wanted, default=0) < -1:
         what = "more than one size of" if wanted.count(-1) > 1 else "a negative size in"
         raise ArgumentError(f"reshape: {what} {wanted} is -1" if "more" in what else f"reshape: {what} {wanted}")

@@ -111,9 +111,11 @@ def sum(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
 
     Along the last axis numpy adds pairwise; along others it does not, and after 2**24 ones the sum stands still.
     """
-    many = math.prod(x.shape[i] for i in axis) > 1024
-    wide = x.dtype == np.float32 and many and x.ndim - 1 not in axis
-    return np.sum(x, axis=axis, keepdims=keepdims, dtype=np.float64 if wide else x.dtype).astype(x.dtype, copy=False)
+    reduce: Callable[..., Array] = np.add.reduce
+    wide = x.size > 1024 and x.dtype == np.float32 and x.ndim - 1 not in axis
+    if wide and math.prod(x.shape[i] for i in axis) > 1024:
+        return reduce(x, axis=axis, keepdims=keepdims, dtype=np.float64).astype(x.dtype)
+    return reduce(x, axis=axis, keepdims=keepdims, dtype=x.dtype)
 
 
 @_kernel
