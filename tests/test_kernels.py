@@ -434,7 +434,7 @@ def test_softmax_cross_entropy(n, c, more, dtype, data):
     logits = data.draw(arrays((n, c, *more), dtype, special=data.draw(st.booleans())))
     logits = logits * data.draw(st.sampled_from([1, 100]))
     labels = np.random.default_rng(n).integers(0, c, (n, *more))
-    losses, (softmax,) = loss.softmax_cross_entropy(logits, labels, residuals=True)
+    losses, (softmax,) = loss.softmax_cross_entropy(logits, labels, reduction="none", residuals=True)
     with np.errstate(all="ignore"):
         top = logits.max(axis=1, keepdims=True)
         shifted = logits - np.where(np.isfinite(top), top, 0)
@@ -445,4 +445,4 @@ def test_softmax_cross_entropy(n, c, more, dtype, data):
     tolerance = {"float32": 2e-6, "float64": 1e-14}[dtype]
     np.testing.assert_allclose(losses, expected, rtol=tolerance, atol=tolerance * 3)
     np.testing.assert_allclose(np.moveaxis(softmax, -1, 1), shares, rtol=2 * tolerance, atol=1e-37)
-    assert loss.softmax_cross_entropy(logits, labels, residuals=False)[1] == ()
+    assert loss.softmax_cross_entropy(logits, labels, reduction="none", residuals=False)[1] == ()

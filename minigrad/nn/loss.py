@@ -48,8 +48,11 @@ def cross_entropy(
     >>> nn.cross_entropy(mg.tensor([[0.0, 0.0]]), mg.tensor([1]))
     tensor(0.6931)
     """
-    loss = ops.softmax_cross_entropy(logits, labels)
+    plain = weight is None and not label_smoothing
+    loss = ops.softmax_cross_entropy(logits, labels, reduction=reduction if plain else "none")
     _check_settings(logits, labels, weight, label_smoothing)
+    if plain:
+        return loss
     share = None if weight is None else weight[labels]
     loss = loss if share is None else loss * share
     if label_smoothing:

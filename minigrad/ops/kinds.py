@@ -147,13 +147,13 @@ class Elementwise(Record):
 
     def binary(self, x: Any, y: Any) -> Any:
         """Call on a variable and another operand."""
-        array, parent, shapes = x._array, x._node, None
+        array, parent = x._array, x._node
         dtype, device = array.dtype, array.__class__
         try:
             if isinstance(y, Variable) and y._array.dtype is dtype and dtype.kind == "f":
                 other, parent2 = y._array, y._node
-                if other.shape != array.shape:
-                    shapes = array.shape, other.shape
+                both = array.shape, other.shape
+                shapes = None if both[0] == both[1] else both
             elif (y.__class__ is float or y.__class__ is int) and dtype.kind == "f":
                 other, parent2, shapes = FULL[device](shape=(), value=y, dtype=dtype), None, (array.shape, ())
             else:
@@ -183,11 +183,11 @@ class Elementwise(Record):
     def pull(self, node: Node, g: Any, wanted: Collection[Node | None]) -> Sequence[Any]:
         if node.saved is None:
             node.complain()
-        first, *second = node.parents
-        x = self._cotangent(0, g, node) if first is not None and first in wanted else None
-        if not second:
+        parents = node.parents
+        x = self._cotangent(0, g, node) if parents[0] is not None and parents[0] in wanted else None
+        if len(parents) == 1:
             return (x,)
-        return x, self._cotangent(1, g, node) if second[0] is not None and second[0] in wanted else None
+        return x, self._cotangent(1, g, node) if parents[1] is not None and parents[1] in wanted else None
 
     def _cotangent(self, i: int, g: Any, node: Node) -> Any:
         cotangent, shapes = self._times_partial(i, g, node), node.options

@@ -14,24 +14,38 @@ from minigrad.kernels.cpu.memory import empty
 Array = npt.NDArray[Any]
 
 
-def softmax_cross_entropy(logits: Array, labels: Array, *, residuals: bool) -> tuple[Array, tuple[Array, ...]]:
+def softmax_cross_entropy(
+    logits: Array, labels: Array, *, reduction: str, residuals: bool
+) -> tuple[Array, tuple[Array, ...]]:
     """Compute -log(softmax(logits)[label]) for each label, and (where asked for) softmax, with the classes last."""
-    rows = np.ascontiguousarray(np.moveaxis(logits, 1, -1))
-    softmax, losses = empty(rows.shape, rows.dtype), empty(labels.shape, logits.dtype)
+    rows = np.ascontiguousarray(logits if logits.ndim == 2 else np.moveaxis(logits, 1, -1))
+    softmax, losses = empty(rows.shape, rows.dtype), np.empty(labels.shape, rows.dtype)
     shape = labels.size, logits.shape[1]
-    _losses(losses.reshape(-1), softmax.reshape(shape), rows.reshape(shape), np.ascontiguousarray(labels).reshape(-1))
+    _losses(losses.reshape(-1), softmax.reshape(shape), rows.reshape(shape), labels.reshape(-1))
+    if reduction != "none":
+        losses = np.asarray(np.add.reduce(losses, axis=None))
+        if reduction == "mean":
+            losses /= max(labels.size, 1)
     return losses, (softmax,) if residuals else ()
 
 
 def softmax_cross_entropy_backward(
-    g: Array, needs: tuple[bool, ...], inputs: tuple[Array, ...], out: Any, residuals: tuple[Array, ...]
+    g: Array,
+    needs: tuple[bool, ...],
+    inputs: tuple[Array, ...],
+    out: Any,
+    residuals: tuple[Array, ...],
+    *,
+    reduction: str,
 ) -> tuple[Array | None, ...]:
     """Compute the cotangent of the logits, g * (softmax - one_hot(labels))."""
     (_, labels), (softmax,) = inputs, residuals
-    gradient, shape = np.empty_like(softmax), (g.size, softmax.shape[-1])
-    g, labels = np.ascontiguousarray(g).reshape(-1), np.ascontiguousarray(labels).reshape(-1)
-    _gradient(gradient.reshape(shape), softmax.reshape(shape), g, labels)
-    return np.moveaxis(gradient, -1, 1), None
+    shape = labels.size, softmax.shape[-1]
+    share = g / max(labels.size, 1) if reduction == "mean" else g
+    shares = share.reshape(-1) if reduction == "none" else np.full(labels.size, share, g.dtype)
+    gradient = empty(softmax.shape, g.dtype)
+    _gradient(gradient.reshape(shape), softmax.reshape(shape), shares, labels.reshape(-1))
+    return gradient if gradient.ndim == 2 else np.moveaxis(gradient, -1, 1), None
 
 
 @kernel
@@ -44,8 +58,9 @@ def _losses(losses: Any, softmax: Any, logits: Any, labels: Any) -> None:
             weights[j] = exp(row[j] - anchor)
         total = _sum(weights)
         losses[i] = math.log(total) - (row[labels[i]] - anchor)
+        scale = 1 / total
         for j in range(len(row)):
-            weights[j] /= total
+            weights[j] *= scale
 
 
 @kernel
@@ -59,8 +74,8 @@ def _gradient(gradient: Any, softmax: Any, g: Any, labels: Any) -> None:
 @jit(fastmath={"reassoc"})
 def _sum(row: Any) -> Any:
     total = row.dtype.type(0)
-    for x in row:
-        total += x
+    for j in range(len(row)):
+        total += row[j]
     return total
 
 
@@ -71,10 +86,12 @@ def _largest(row: Any, scratch: Any) -> Any:
     A fold is a loop that LLVM turns into vectors. It would do so for a plain search only if told that there is no NaN.
     """
     n = len(row)
-    scratch[:] = row
+    for j in range(n):
+        scratch[j] = row[j]
     while n > 1:
         half = (n + 1) // 2
         for j in range(n - half):
-            scratch[j] = max(scratch[j], scratch[half + j])
+            a, b = scratch[j], scratch[half + j]
+            scratch[j] = b if b > a else a
         n = half
     return scratch[0]
