@@ -466,7 +466,7 @@ class Tensor(graph.Variable):
         """The matrix transpose: the last two axes swapped."""
         if self.ndim < 2:
             raise ShapeError(f"mT: {self.ndim} axes, a matrix has at least 2")
-        return ops.permute_dims(self, (*range(self.ndim - 2), -1, -2))
+        return ops.permute_dims.run(self, axes=(*range(self.ndim - 2), self.ndim - 1, self.ndim - 2))
 
     @property
     def T(self) -> "Tensor":

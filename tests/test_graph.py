@@ -279,6 +279,47 @@ def test_no_grad_and_enable_grad() -> None:
     assert graph.is_recording()
 
 
+def test_a_mode_may_contain_itself() -> None:
+    mode = mg.no_grad()
+    with mode:
+        with mode:
+            assert not graph.is_recording()
+        assert not graph.is_recording()
+    assert graph.is_recording()
+
+    @mg.no_grad()
+    def countdown(n: int) -> int:
+        return n if n == 0 else countdown(n - 1)
+
+    assert countdown(3) == 0
+    assert graph.is_recording()
+
+
+def test_numpys_error_handling_is_neither_used_nor_changed() -> None:
+    x = mg.tensor([0.0, 1.0], requires_grad=True)
+    with np.errstate(all="raise"):
+        y = (x / 0) * 1e38 * 1e38 + mg.log(x)
+        y.backward(mg.ones(2))
+        assert np.geterr()["over"] == "raise"
+    assert np.isnan(y.detach().numpy()[0])
+    assert mg.tensor([1.0]).item() == 1.0
+    assert (mg.tensor([1.0]) * 1e39).item() == np.inf
+
+
+def test_numbers_beside_tensors() -> None:
+    x = leaf(2.0, 4.0)
+    for y, expected in [(1 - x, [-1, -3]), (3 / x, [1.5, 0.75]), (2 * x, [4, 8]), (x + True, [3, 5]), (x**2, [4, 16])]:
+        np.testing.assert_array_equal(y.detach().numpy(), expected)
+        assert y.dtype == x.dtype
+    (3 / x).sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), [-0.75, -0.1875])
+    for call in (lambda: x + 10**400, lambda: 10**400 - x):
+        with pytest.raises(ArgumentError, match="does not fit in float64"):
+            call()
+    with pytest.raises(ShapeError, match="add: shapes do not broadcast, 2 and 3 at axis -1"):
+        x + mg.ones(3, dtype="float64")
+
+
 def test_modes_belong_to_threads() -> None:
     seen = []
     with mg.no_grad():

@@ -49,6 +49,8 @@ def operands(op: str, names: Sequence[str], values: Sequence[Any], dtypes: str =
     Python scalars and ndarrays take the class and device of the first variable. `dtypes` says what the op computes
     with: "any", "boolean", "numeric" (no booleans) or "floating" (integers and booleans are converted to float32).
     """
+    if dtypes != "boolean" and alike(values):
+        return list(values)
     like = next((value for value in values if isinstance(value, Variable)), None)
     if like is None:
         kinds = ", ".join(type(value).__name__ for value in values)
@@ -114,15 +116,14 @@ def broadcasting(
 
 
 def alike(values: Sequence[Any]) -> bool:
-    """Whether all inputs are float variables of one dtype and shape: the common case, with nothing left to check."""
-    first = values[0]
-    if not isinstance(first, Variable) or first._array.dtype.kind != "f":
+    """Whether all inputs are float variables of one dtype: the common case, in which there is nothing to convert."""
+    dtype = values[0]._array.dtype if isinstance(values[0], Variable) else None
+    if dtype is None or dtype.kind != "f":
         return False
-    shape, dtype = first._array.shape, first._array.dtype
-    return all(
-        isinstance(value, Variable) and value._array.shape == shape and value._array.dtype == dtype
-        for value in values[1:]
-    )
+    for value in values:  # noqa: SIM110 (all() of a generator takes twice as long)
+        if not isinstance(value, Variable) or value._array.dtype is not dtype:
+            return False
+    return True
 
 
 def broadcast_shapes(op: str, names: Sequence[str], inputs: Sequence[Any]) -> tuple[int, ...]:
@@ -166,6 +167,8 @@ def one_axis(op: str, axis: Any, ndim: int, x: Any = None) -> int:
 
 def integer(op: str, name: str, value: Any) -> int:
     """Require an integer (a bool is not one)."""
+    if value.__class__ is int:
+        return value
     try:
         if isinstance(value, bool):
             raise TypeError
@@ -177,6 +180,8 @@ def integer(op: str, name: str, value: Any) -> int:
 def pair(op: str, name: str, value: Any, minimum: int) -> tuple[int, int]:
     """An int or two of them, for height and width."""
     values = value if isinstance(value, (tuple, list)) else (value, value)
+    if len(values) == 2 and values[0].__class__ is values[1].__class__ is int and min(values) >= minimum:
+        return values[0], values[1]
     if len(values) != 2:
         raise ArgumentError(f"{op}: {name} = {value} is neither an integer nor a pair")
     height, width = (integer(op, name, one) for one in values)

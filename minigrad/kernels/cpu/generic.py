@@ -30,14 +30,14 @@ class _Silence(threading.local):
         self.run = context.run
 
 
-_silence = _Silence()
+SILENCE = _Silence()
 
 
 def _kernel(function: Callable[..., Any], name: str = "") -> Callable[..., Array]:
     """Enter a function in the table: without numpy's warnings, and with 0-d results as arrays."""
 
     def kernel(*arrays: Array, **options: Any) -> Array:
-        return np.asarray(_silence.run(function, *arrays, **options))
+        return np.asarray(SILENCE.run(function, *arrays, **options))
 
     KERNELS[name or function.__name__] = kernel
     return kernel
@@ -53,12 +53,12 @@ def _ufunc(function: np.ufunc, name: str = "") -> None:
         return empty(x.shape if x.shape == y.shape else np.broadcast(x, y).shape, np.dtype(results[x.dtype.char]))
 
     def unary(x: Array) -> Array:
-        out = _silence.run(function, x, place(x, x)) if x.nbytes >= LARGE else _silence.run(function, x)
+        out = SILENCE.run(function, x, place(x, x)) if x.nbytes >= LARGE else SILENCE.run(function, x)
         return out if out.__class__ is Array else np.asarray(out)
 
     def binary(x: Array, y: Array) -> Array:
         large = x.nbytes >= LARGE or y.nbytes >= LARGE
-        out = _silence.run(function, x, y, place(x, y)) if large else _silence.run(function, x, y)
+        out = SILENCE.run(function, x, y, place(x, y)) if large else SILENCE.run(function, x, y)
         return out if out.__class__ is Array else np.asarray(out)
 
     KERNELS[name or function.__name__] = unary if function.nin == 1 else binary
@@ -202,7 +202,7 @@ def index_put(x: Array, value: Array, *, key: tuple[Any, ...]) -> Array:
 @_mover
 def full(*, shape: tuple[int, ...], value: float, dtype: np.dtype) -> Array:
     """An array filled with one value."""
-    scalar = _silence.run(np.array, value, dtype)
+    scalar = SILENCE.run(np.array, value, dtype)
     if not shape:
         return scalar
     out = empty(shape, dtype)

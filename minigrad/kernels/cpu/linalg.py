@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minigrad.kernels.cpu.conv import correlate
+from minigrad.kernels.cpu.generic import SILENCE
 
 Array = npt.NDArray[Any]
 
@@ -24,5 +25,4 @@ def matmul(x: Array, y: Array) -> Array:
     if wide and x.dtype.kind == "f" and TINY < x.size * y.shape[1] <= LARGE:
         images, kernels = y[None, :, None, :], x[:, :, None, None]  # a convolution of one pixel
         return correlate(images, kernels, (1, y.shape[1]), (1, 1), (0, 0), (1, 1), groups=1)[0, :, 0]
-    with np.errstate(all="ignore"):
-        return np.asarray(np.matmul(x, y))
+    return np.asarray(SILENCE.run(np.matmul, x, y))
