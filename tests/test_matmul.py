@@ -1,5 +1,9 @@
 """The matrix product of the CPU on both sides of its borders: tiny and large to BLAS, the rest in our own threads."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -42,3 +46,66 @@ def test_nan_and_infinity_go_where_they_must() -> None:
     assert np.isnan(result[3]).all()
     assert np.isinf(np.delete(result[:, 11], 3)).all()
     assert np.isfinite(np.delete(np.delete(result, 3, 0), 11, 1)).all()
+
+
+def sized(shape, dtype=np.float32):
+    return np.random.default_rng(0).standard_normal(shape).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ((1, 900), (900, 901)),
+        ((3, 300), (300, 1000)),
+        ((1000, 500), (500, 2)),
+        ((700, 30), (30, 7)),
+        ((1, 40), (40, 7000)),
+    ],
+)
+def test_narrow_products_in_pieces(x, y, transposed, dtype):
+    x, y = sized(x, dtype), sized(y, dtype)
+    if transposed:
+        x, y = np.ascontiguousarray(x.T).T, np.ascontiguousarray(y.T).T
+    result, exact = linalg.matmul(x, y), x.astype(np.float64) @ y.astype(np.float64)
+    assert result.dtype == dtype
+    np.testing.assert_allclose(result, exact, rtol=0, atol=50 * np.finfo(dtype).eps * len(y) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [((3, 70, 80), (3, 80, 90)), ((70, 80), (2, 2, 80, 90)), ((4, 1, 70, 80), (3, 80, 90)), ((0, 70, 80), (80, 90))],
+)
+def test_stacks_of_large_matrices(x, y):
+    x, y = sized(x), sized(y)
+    result, exact = linalg.matmul(x, y), x.astype(np.float64) @ y.astype(np.float64)
+    assert (result.dtype, result.shape) == (np.float32, exact.shape)
+    np.testing.assert_allclose(result, exact, rtol=0, atol=1e-4)
+
+
+SPINNING = """
+import resource, time
+import numpy as np
+from minigrad.kernels.cpu import linalg
+def busy():
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+for x, y in (((4, 1000), (1000, 1000)), ((1000, 1000), (1000, 4)), ((2, 20, 500), (2, 500, 500)), ((20, 20), (20, 20))):
+    x, y = np.ones(x, np.float32), np.ones(y, np.float32)
+    for _ in range(3):
+        linalg.matmul(x, y)
+    time.sleep(0.2)
+    before = busy()
+    for _ in range(10):
+        linalg.matmul(x, y)
+        time.sleep(0.02)
+    print(busy() - before)
+"""
+
+
+def test_no_thread_spins_after_a_product():
+    pytest.importorskip("resource")
+    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
+    done = subprocess.run([sys.executable, "-c", SPINNING], env=environment, capture_output=True, text=True, check=True)
+    assert max(map(float, done.stdout.split())) < 0.1  # ten products take 0.02 s, spinning after each 0.2 s
