@@ -71,4 +71,4 @@ class Conv2d(Module):
             dilation=self.dilation,
             groups=self.groups,
         )
-        return y if self.bias is None else y + self.bias.reshape(-1, 1, 1)
+        return y if self.bias is None else y + self.bias.reshape(self.out_channels, 1, 1)

@@ -39,6 +39,8 @@ def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
         return x
     extra = len(x.shape) - len(shape)
     stretched = [extra + i for i, size in enumerate(shape) if size == 1 and x.shape[extra + i] != 1]
+    if not stretched:
+        return x.sum(axis=tuple(range(extra)))
     x = x.sum(axis=(*range(extra), *stretched), keepdims=True)
     return x.reshape(shape) if extra else x
 

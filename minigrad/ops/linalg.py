@@ -22,11 +22,15 @@ def _as_matrices(g: Any, x: Any, y: Any) -> tuple[Any, tuple[int, ...], tuple[in
 
 
 def _adjoint_of_first(g: Any, x: Any, y: Any) -> Any:
+    if len(x.shape) == len(y.shape) == 2:
+        return g @ y.mT
     g, rows, columns = _as_matrices(g, x, y)
     return sum_to(g @ y.reshape(columns).mT, rows).reshape(x.shape)
 
 
 def _adjoint_of_second(g: Any, x: Any, y: Any) -> Any:
+    if len(x.shape) == len(y.shape) == 2:
+        return x.mT @ g
     g, rows, columns = _as_matrices(g, x, y)
     return sum_to(x.reshape(rows).mT @ g, columns).reshape(y.shape)
 

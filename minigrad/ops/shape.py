@@ -30,7 +30,7 @@ def _reshape_sample(draw: Draw) -> Call:
 
 
 @linear(
-    lambda g, x, shape: g.reshape(x.shape),
+    lambda g, x, shape: reshape.run(g, shape=x.shape),
     signature="... -> ...",
     sample=_reshape_sample,
     oracle=np.reshape,
@@ -78,7 +78,7 @@ def _permutation_sample(draw: Draw) -> Call:
 
 
 @linear(
-    lambda g, x, axes: g.permute_dims(tuple(np.argsort(axes).tolist())),
+    lambda g, x, axes: permute_dims.run(g, axes=tuple(sorted(range(len(axes)), key=axes.__getitem__))),
     signature="... -> ...",
     sample=_permutation_sample,
     oracle=np.transpose,
