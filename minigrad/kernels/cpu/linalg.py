@@ -24,6 +24,10 @@ NARROW = 8  # rows or columns, below which vectors would be mostly empty
 
 def matmul(x: Array, y: Array) -> Array:
     """Multiply matrices (... i j) and (... j k), as `numpy.matmul` does."""
+    if y.ndim == 1:
+        return matmul(x, y[:, None])[..., 0]
+    if x.ndim == 1:
+        return matmul(x[None], y)[..., 0, :]
     if x.ndim > 2 or y.ndim > 2:
         return _multiply_stacks(x, y)
     if x.dtype.kind == "f" and TINY < x.size * y.shape[1] <= LARGE:
