@@ -73,8 +73,8 @@ def limit_kept_memory(nbytes: int | None) -> None:
     Parameters
     ----------
     nbytes
-        At most so many bytes are kept. None, as at the start, lets what is in use and what is kept be together at most
-        twice the most that was in use at once.
+        At most so many bytes are kept. None, as at the start, allows 64 MiB, and beyond them what is in use and what is
+        kept may together be twice the most that was in use at once.
 
     Raises
     ------

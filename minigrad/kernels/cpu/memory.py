@@ -26,6 +26,7 @@ from minigrad.errors import OutOfMemoryError, shape_text
 Array = npt.NDArray[Any]
 
 SMALL = 1 << 15  # bytes, below which the C library is as fast
+MODEST = 1 << 26  # bytes that may be kept in any case
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
@@ -105,8 +106,9 @@ class _Shelf(list[_Block]):
 class Pool:
     """Blocks of memory by size.
 
-    What is kept is bounded: by a limit, or else so that the blocks in use and the kept ones are together at most twice
-    the most that was in use at once. Beyond the bound the sizes that nobody has asked for the longest go first.
+    What is kept is bounded: by a limit, or else to what is `MODEST`, or so that the blocks in use and the kept ones are
+    together at most twice the most that was in use at once. Beyond the bound the sizes that nobody has asked for the
+    longest go first.
     """
 
     def __init__(self) -> None:
@@ -154,7 +156,7 @@ class Pool:
         return MemoryStats(self._in_use, kept, self._peak, hits, self._misses)
 
     def _shrink(self) -> None:
-        self._drop(2 * self._peak - self._in_use if self._limit is None else self._limit)
+        self._drop(max(2 * self._peak - self._in_use, MODEST) if self._limit is None else self._limit)
 
     def _drop(self, limit: int) -> None:
         """Give blocks back to the system until at most `limit` bytes are kept."""
