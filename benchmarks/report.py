@@ -66,7 +66,7 @@ def table(results: Sequence[Result]) -> str:
     behind = losses(results)
     if behind:
         lines += ["", f"PyTorch is faster in {len(behind)} of {len(results)} rows:"]
-        lines += [f"  {r['ratio']:5.2f}  {r['suite']}, {_threads(r['threads'])}: {r['name']}" for r in behind]
+        lines += [f"  {_ratio(r['ratio']):>5}  {r['suite']}, {_threads(r['threads'])}: {r['name']}" for r in behind]
     if any(r["busy"] for r in results):
         lines += ["", "busy: other programs took the cores away meanwhile; measure these rows again"]
     return "\n".join(lines)
@@ -79,7 +79,7 @@ def _threads(count: int) -> str:
 def _line(r: Result, width: int) -> str:
     graph = "yes" if r["recorded"] else "no"
     if r["ratio"]:
-        cells = f"{_ms(r['torch_ms'])}  {r['ratio']:6.2f}{'  ' if r['ratio'] >= 1 else ' <'}"
+        cells = f"{_ms(r['torch_ms'])}  {_ratio(r['ratio']):>6}{'  ' if r['ratio'] >= 1 else ' <'}"
         faults, layout = f"{r['ours_faults']:9.5g} / {r['torch_faults']:<8.5g}", r["torch_layout"]
     else:
         cells, faults, layout = f"{'-':>9}  {'-':>6}  ", f"{r['ours_faults']:9.5g} / -       ", "-"
@@ -94,13 +94,17 @@ def _ms(ms: float) -> str:
     return f"{ms:9.4f}" if ms < 100 else f"{ms:9.1f}"
 
 
+def _ratio(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.3f}"
+
+
 def _summary(group: Sequence[Result]) -> str:
     worst = min(group, key=lambda r: r["ratio"])
     mean = geometric_mean(r["ratio"] for r in group)
     behind = len(losses(group))
     return (
         f"geometric mean {mean:.2f} over {len(group)} rows, {len(group) - behind} ahead and {behind} behind; "
-        f"lowest {worst['ratio']:.2f} ({worst['name']})"
+        f"lowest {_ratio(worst['ratio'])} ({worst['name']})"
     )
 
 
