@@ -174,6 +174,21 @@ class TestPooling:
         check("max_pool2d_argmax", pool.max_pool2d_argmax, x, exact=True, dilation=dilation, **options)
 
     @several
+    @given(pools(dilated=True, special=True))
+    def test_maximum_and_its_gradient(self, case):
+        x, g, options, dilation = case
+        options = options | {"dilation": dilation}
+        places = reference.max_pool2d_argmax(x, **options).reshape(*x.shape[:2], g.shape[2] * g.shape[3])
+        rows = x.reshape(*x.shape[:2], x.shape[2] * x.shape[3])
+        spread = reference.scatter_along_axis(g.reshape(places.shape), places, axis=2, shape=rows.shape)
+        for count in (1, 2):
+            y, residuals = with_threads(count, pool.max_pool2d, x, True, **options)
+            np.testing.assert_array_equal(y.reshape(places.shape), np.take_along_axis(rows, places, 2))
+            (dx,) = with_threads(count, pool.max_pool2d_backward, g, (True,), (x,), None, residuals, **options)
+            tolerance = 50 * np.finfo(x.dtype).eps
+            np.testing.assert_allclose(dx.reshape(rows.shape), spread, rtol=tolerance, atol=tolerance)
+
+    @several
     @given(pools(special=True), st.booleans())
     def test_average(self, case, include):
         x, _, options, _ = case

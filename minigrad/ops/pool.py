@@ -1,4 +1,4 @@
-"""Pooling. Max-pooling is a discrete arg-max followed by a linear take; average-pooling is linear."""
+"""Pooling. Max-pooling means a discrete arg-max followed by a linear take; average-pooling is linear."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from minigrad.kernels import reference
 from minigrad.kernels.geometry import inside, output_size
 from minigrad.ops.checks import pair, require, shape_of, variable
 from minigrad.ops.index import take_along_axis
-from minigrad.ops.kinds import Bad, composite, discrete, linear
+from minigrad.ops.kinds import Bad, discrete, fused, linear
 from minigrad.ops.samples import Call, Draw
 
 X, OUT = "n c h w", "n c oh ow"
@@ -127,7 +127,14 @@ def _max_oracle(x: Any, **options: Any) -> Any:
     return np.take_along_axis(x.reshape(n, c, h * w), rows, axis=2).reshape(places.shape)
 
 
-@composite(signature=f"{X} -> {OUT}", sample=_max_sample, oracle=_max_oracle, bad=_BAD)
+def _taken(x: Any, **options: Any) -> Any:
+    places = max_pool2d_argmax.run(x, **options)
+    n, c, h, w = x.shape
+    indices = places.reshape((n, c, places.shape[2] * places.shape[3]))._array
+    return take_along_axis.run(x.reshape((n, c, h * w)), indices=indices, axis=2).reshape(places.shape)
+
+
+@fused(plain=_taken, signature=f"{X} -> {OUT}", sample=_max_sample, oracle=_max_oracle, bad=_BAD)
 def max_pool2d(
     x: Any,
     /,
@@ -157,11 +164,7 @@ def max_pool2d(
     >>> mg.max_pool2d(mg.tensor([[[[1.0, 3.0], [2.0, 0.0]]]]), 2)
     tensor([[[[3.]]]])
     """
-    options = _checked_max("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
-    places = max_pool2d_argmax.run(x, **options)
-    n, c, h, w = x.shape
-    indices = places.reshape((n, c, places.shape[2] * places.shape[3]))._array
-    return take_along_axis.run(x.reshape((n, c, h * w)), indices=indices, axis=2).reshape(places.shape)
+    return (x,), _checked_max("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
 
 
 def _averaging(

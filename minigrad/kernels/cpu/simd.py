@@ -230,8 +230,9 @@ def _splat(builder: Any, x: Any, count: int) -> Any:
 
 def _first(builder: Any, n: Any, count: int) -> Any:
     """The mask of the lanes 0 .. n-1."""
-    numbers = ir.Constant(ir.VectorType(_INDEX, count), list(range(count)))
-    return builder.icmp_signed("<", numbers, _splat(builder, n, count))
+    numbers = ir.Constant(ir.VectorType(_LANE, count), list(range(count)))
+    few = builder.select(builder.icmp_signed("<", n, _INDEX(count)), n, _INDEX(count))
+    return builder.icmp_signed("<", numbers, _splat(builder, builder.trunc(few, _LANE), count))
 
 
 def _masks(builder: Any, n: Any, tile: Tile) -> list[Any]:
@@ -239,8 +240,8 @@ def _masks(builder: Any, n: Any, tile: Tile) -> list[Any]:
     return [_first(builder, builder.sub(n, _INDEX(v * tile.lanes)), tile.lanes) for v in range(tile.columns)]
 
 
-def _read(builder: Any, pointer: Any, tile: Tile, only: Any = None) -> Any:
-    """A vector from memory; lanes that the mask leaves out are zero, and what is there is not touched."""
+def _read(builder: Any, pointer: Any, tile: Tile, only: Any = None, rest: Any = None) -> Any:
+    """A vector from memory; lanes that the mask leaves out are `rest` or zero, and what is there is not touched."""
     vector, size = tile.vector, tile.dtype.bitwidth
     pointer = builder.bitcast(pointer, vector.as_pointer())
     if only is None:
@@ -248,12 +249,16 @@ def _read(builder: Any, pointer: Any, tile: Tile, only: Any = None) -> Any:
     name = f"llvm.masked.load.v{tile.lanes}{'f' if isinstance(tile.dtype, types.Float) else 'i'}{size}.p0"
     kinds = [pointer.type, _LANE, only.type, vector]
     function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, kinds), name)
-    return builder.call(function, (pointer, _LANE(size // 8), only, ir.Constant(vector, None)))
+    return builder.call(function, (pointer, _LANE(size // 8), only, rest or ir.Constant(vector, None)))
 
 
-def _write(builder: Any, pointer: Any, x: Any, dtype: Any, only: Any) -> None:
+def _write(builder: Any, pointer: Any, x: Any, dtype: Any, only: Any = None) -> None:
+    """Store a vector: all lanes, or those of a mask, which takes longer."""
     size = dtype.bitwidth
     pointer = builder.bitcast(pointer, x.type.as_pointer())
+    if only is None:
+        builder.store(x, pointer, align=size // 8)
+        return
     name = f"llvm.masked.store.v{x.type.count}{'f' if isinstance(dtype, types.Float) else 'i'}{size}.p0"
     kinds = [x.type, pointer.type, _LANE, only.type]
     function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), kinds), name)
@@ -407,6 +412,82 @@ def store(typingctx: Any, x: Any, start: Any, pitch: Any, rows: Any, count: Any,
         return context.get_dummy_value()
 
     return signature(types.none, x, start, pitch, rows, count, tile), emit
+
+
+@intrinsic
+def store_whole(typingctx: Any, x: Any, start: Any, pitch: Any, tile: Any) -> Any:
+    """As `store`, but all rows and all elements."""
+    narrow = isinstance(x.dtype, types.Integer) and _element(x.dtype).width < _element(tile.dtype).width
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        at, step = (_as_index(context, builder, sig.args[i], values[i]) for i in (1, 2))
+        for m in range(tile.rows):
+            for v in range(tile.columns):
+                index = builder.add(builder.add(at, builder.mul(step, _INDEX(m))), _INDEX(v * tile.lanes))
+                vector = _vector(builder, tile, values[3], m, v)
+                if narrow:
+                    vector = builder.trunc(vector, ir.VectorType(_element(x.dtype), tile.lanes))
+                _write(builder, _address(context, builder, x, values[0], index), vector, x.dtype)
+        return context.get_dummy_value()
+
+    return signature(types.none, x, start, pitch, tile), emit
+
+
+@intrinsic(prefer_literal=True)
+def deal(typingctx: Any, x: Any, start: Any, count: Any, ways: Any, rest: Any) -> Any:
+    """One vector a row: row p is x[start + p], x[start + p + ways], ...
+
+    Of x, `count` elements are read (None: all that fit); beyond them comes `rest`.
+    """
+    tile = _tile_of(x, _size(ways), 1)
+    width = tile.lanes
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        at = _as_index(context, builder, start, values[1])
+        masks = _masks_of_parts(context, builder, count, values[2], tile)
+        beyond = _splat(builder, context.cast(builder, values[4], rest, x.dtype), width)
+        vectors = []
+        for v in range(tile.rows):
+            place = _address(context, builder, x, values[0], builder.add(at, _INDEX(v * width)))
+            vectors.append(_read(builder, place, tile, masks[v], beyond))
+        return _make(builder, tile, lambda p, v: _pick(builder, vectors, range(p, tile.rows * width, tile.rows)))
+
+    return signature(tile, x, start, count, ways, rest), emit
+
+
+@intrinsic(prefer_literal=True)
+def collect(typingctx: Any, x: Any, start: Any, count: Any, tile: Any) -> Any:
+    """Write what `deal` reads: x[start], x[start + 1], ... from the rows of a column in turn, `count` elements."""
+    width = tile.lanes
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        at = _as_index(context, builder, start, values[1])
+        masks = _masks_of_parts(context, builder, count, values[2], tile)
+        vectors = [builder.extract_value(values[3], p) for p in range(tile.rows)]
+        for v in range(tile.rows):
+            places = [e % tile.rows * width + e // tile.rows for e in range(v * width, (v + 1) * width)]
+            place = _address(context, builder, x, values[0], builder.add(at, _INDEX(v * width)))
+            _write(builder, place, _pick(builder, vectors, places), x.dtype, masks[v])
+        return context.get_dummy_value()
+
+    return signature(types.none, x, start, count, tile), emit
+
+
+def _masks_of_parts(context: Any, builder: Any, kind: Any, count: Any, tile: Tile) -> list[Any]:
+    """The masks of the vectors that hold the first `count` elements of a dealt column; None for no count."""
+    if isinstance(kind, types.NoneType):
+        return [None] * tile.rows
+    n = _as_index(context, builder, kind, count)
+    return [_first(builder, builder.sub(n, _INDEX(v * tile.lanes)), tile.lanes) for v in range(tile.rows)]
+
+
+def _pick(builder: Any, vectors: list[Any], places: Sequence[int]) -> Any:
+    """One vector, lane i of which is element places[i] of the vectors laid end to end."""
+    width, out = len(places), vectors[0]
+    for v, vector in enumerate(vectors):
+        lanes = [width + e % width if e // width == v else i for i, e in enumerate(places)]
+        out = builder.shuffle_vector(out, vector, ir.Constant(ir.VectorType(_LANE, width), lanes))
+    return out
 
 
 @intrinsic
