@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 from minigrad import nn
 from minigrad.errors import ArgumentError, DtypeError, OperandError, ShapeError
+from minigrad.nn import fusion
 from minigrad.random import Generator
 from minigrad.testing import check_grads
 
@@ -673,3 +674,50 @@ def test_derivatives_of_other_losses(reduction: Any) -> None:
     check_grads(lambda x, y: nn.mse_loss(x, y, reduction=reduction), some(2, 3), some(2, 3, seed=1))
     targets = mg.sigmoid(some(2, 3, seed=2))
     check_grads(lambda x: nn.binary_cross_entropy_with_logits(x, targets, reduction=reduction), 3 * some(2, 3))
+
+
+CHAINS = {
+    "pool": lambda: [nn.MaxPool2d(2)],
+    "pool, relu": lambda: [nn.MaxPool2d((3, 2)), nn.ReLU()],
+    "relu, pool": lambda: [nn.ReLU(), nn.MaxPool2d(3)],
+    "overlapping pool": lambda: [nn.MaxPool2d(3, stride=2), nn.ReLU()],
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("odd", ["numbers", "ties", "NaN", "infinity"])
+def test_a_chain_in_one_op_equals_its_layers(name, bias, odd):
+    mg.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 6, 3, padding=1, groups=2, bias=bias), *CHAINS[name](), nn.Flatten())
+    values = np.random.default_rng(0).standard_normal((3, 2, 9, 8)).astype("float32")
+    if odd == "ties":
+        values = np.repeat(values[..., ::2], 2, axis=-1).round()
+    elif odd != "numbers":
+        values[1, 0, 4, 4] = np.nan if odd == "NaN" else np.inf
+
+    def results(forward):
+        x = mg.tensor(values, requires_grad=True)
+        y = forward(x)
+        for parameter in model.parameters():
+            parameter.grad = None
+        (y * mg.arange(y.size).reshape(y.shape)).sum().backward()
+        return [y.detach().numpy(), x.grad.numpy(), *(p.grad.numpy() for p in model.parameters())]
+
+    def one_by_one(x):
+        for layer in model:
+            x = layer(x)
+        return x
+
+    for found, expected in zip(results(model), results(one_by_one), strict=True):
+        scale = np.abs(np.nan_to_num(expected, posinf=0, neginf=0)).max(initial=1)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * scale)
+
+
+def test_chains_are_found_where_they_are():
+    fused = []
+    layers = [nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(4, 4, 3, stride=2), nn.MaxPool2d(2)]
+    for i in range(len(layers)):
+        chain = fusion.conv_pool(layers[i:])
+        fused.append(chain and chain[0])
+    assert fused == [3, None, None, None, None]

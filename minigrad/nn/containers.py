@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 
 from minigrad.errors import OperandError
+from minigrad.nn.fusion import conv_pool
 from minigrad.nn.module import Module
 from minigrad.ops.checks import one_axis
 from minigrad.tensor import Tensor
@@ -37,9 +38,12 @@ class Sequential(Module):
         return list(self)[i]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Feed each module with the result of the one before."""
-        for module in self:
-            x = module(x)
+        """Feed each module with the result of the one before; chains that one op computes go through it."""
+        layers = list(self)
+        while layers:
+            count, call = conv_pool(layers) or (1, layers[0])
+            x = call(x)
+            layers = layers[count:]
         return x
 
 

@@ -2,6 +2,7 @@
 
 from minigrad.ops.composite import log_softmax, logsumexp, softmax, softplus
 from minigrad.ops.conv import conv2d, conv2d_input, conv2d_weight
+from minigrad.ops.conv_pool import MOST_PLACES, conv2d_pool
 from minigrad.ops.elementwise import (
     abs,
     add,

@@ -13,7 +13,8 @@ from minigrad.ops.samples import Call, Draw
 X, WEIGHT, OUT = "n c h w", "o c kh kw", "n o oh ow"
 
 
-def _settings(op: str, stride: Any, padding: Any, dilation: Any, groups: Any) -> dict[str, Any]:
+def settings(op: str, stride: Any, padding: Any, dilation: Any, groups: Any) -> dict[str, Any]:
+    """Check the options that all convolutions have."""
     count = integer(op, "groups", groups)
     require(count >= 1, ArgumentError, f"{op}: groups = {count} is less than 1")
     return {
@@ -24,7 +25,7 @@ def _settings(op: str, stride: Any, padding: Any, dilation: Any, groups: Any) ->
     }
 
 
-def _arrays(op: str, names: tuple[str, str], values: tuple[Any, Any], letters: tuple[str, str]) -> list[Any]:
+def arrays(op: str, names: tuple[str, str], values: tuple[Any, Any], letters: tuple[str, str]) -> list[Any]:
     """Two float tensors of four axes."""
     inputs = operands(op, names, values)
     rows = [(name, letter, value) for name, letter, value in zip(names, letters, inputs, strict=True)]
@@ -42,7 +43,7 @@ def _arrays(op: str, names: tuple[str, str], values: tuple[Any, Any], letters: t
     return inputs
 
 
-def _output_shape(op: str, x: Any, weight: Any, rows: list[Any], options: dict[str, Any]) -> tuple[int, ...]:
+def output_shape(op: str, x: Any, weight: Any, rows: list[Any], options: dict[str, Any]) -> tuple[int, ...]:
     """The shape of conv2d(x, weight), from shapes, after checking that they fit."""
     (n, c, *image), (o, depth, *window), groups = x, weight, options["groups"]
     hint = f"with groups={groups} the weight needs shape {(o, c // groups, *window)}"
@@ -157,16 +158,16 @@ def conv2d(x: Any, weight: Any, /, *, stride: Any = 1, padding: Any = 0, dilatio
     tensor([[[[4., 4.],
               [4., 4.]]]])
     """
-    inputs = _arrays("conv2d", ("x", "weight"), (x, weight), (X, WEIGHT))
-    options = _settings("conv2d", stride, padding, dilation, groups)
+    inputs = arrays("conv2d", ("x", "weight"), (x, weight), (X, WEIGHT))
+    options = settings("conv2d", stride, padding, dilation, groups)
     rows = [("x", X, inputs[0]), ("weight", WEIGHT, inputs[1])]
-    _output_shape("conv2d", inputs[0].shape, inputs[1].shape, rows, options)
+    output_shape("conv2d", inputs[0].shape, inputs[1].shape, rows, options)
     return inputs, options
 
 
 def _input_sample(draw: Draw) -> Call:
     x, weight, options = _conv_shapes(draw)
-    return (draw.array(_output_shape("", x, weight, [], options)), draw.array(weight)), options | {"shape": x}
+    return (draw.array(output_shape("", x, weight, [], options)), draw.array(weight)), options | {"shape": x}
 
 
 @bilinear(
@@ -203,17 +204,17 @@ def conv2d_input(
               [2., 4., 2.],
               [1., 2., 1.]]]])
     """
-    inputs = _arrays("conv2d_input", ("g", "weight"), (g, weight), (OUT, WEIGHT))
-    options = _settings("conv2d_input", stride, padding, dilation, groups)
+    inputs = arrays("conv2d_input", ("g", "weight"), (g, weight), (OUT, WEIGHT))
+    options = settings("conv2d_input", stride, padding, dilation, groups)
     rows = [("g", OUT, inputs[0]), ("weight", WEIGHT, inputs[1])]
     sizes = _four("conv2d_input", shape)
-    _expect("conv2d_input", inputs[0], _output_shape("conv2d_input", sizes, inputs[1].shape, rows, options), rows)
+    _expect("conv2d_input", inputs[0], output_shape("conv2d_input", sizes, inputs[1].shape, rows, options), rows)
     return inputs, {"shape": sizes} | options
 
 
 def _weight_sample(draw: Draw) -> Call:
     x, weight, options = _conv_shapes(draw)
-    return (draw.array(_output_shape("", x, weight, [], options)), draw.array(x)), options | {"shape": weight}
+    return (draw.array(output_shape("", x, weight, [], options)), draw.array(x)), options | {"shape": weight}
 
 
 @bilinear(
@@ -241,14 +242,14 @@ def conv2d_weight(
     tensor([[[[4., 4.],
               [4., 4.]]]])
     """
-    inputs = _arrays("conv2d_weight", ("g", "x"), (g, x), (OUT, X))
-    options = _settings("conv2d_weight", stride, padding, dilation, groups)
+    inputs = arrays("conv2d_weight", ("g", "x"), (g, x), (OUT, X))
+    options = settings("conv2d_weight", stride, padding, dilation, groups)
     rows = [("g", OUT, inputs[0]), ("x", X, inputs[1])]
     sizes = _four("conv2d_weight", shape)
     _expect(
         "conv2d_weight",
         inputs[0],
-        _output_shape("conv2d_weight", inputs[1].shape, sizes, rows, options),
+        output_shape("conv2d_weight", inputs[1].shape, sizes, rows, options),
         rows,
     )
     return inputs, {"shape": sizes} | options

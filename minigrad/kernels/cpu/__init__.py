@@ -16,6 +16,7 @@ from_numpy = to_numpy = np.asarray
 
 _COMPILED = {
     "conv": ("conv2d", "conv2d_input", "conv2d_weight"),
+    "conv_pool": ("conv2d_pool", "conv2d_pool_backward"),
     "pool": ("max_pool2d", "max_pool2d_backward", "max_pool2d_argmax", "avg_pool2d", "avg_pool2d_input"),
     "linalg": ("matmul",),
     "loss": ("softmax_cross_entropy", "softmax_cross_entropy_backward"),

@@ -175,6 +175,8 @@ def sums_over_taps(lanes: int, rows: int, columns: int) -> Callable[..., None]:
                         weight, ((group * tiles + tile) * depth + c * plan.depth) * rows, count * plan.depth, c == 0
                     )  # fmt: skip
 
+    whole_sum, part_sum = products(rows, columns), products_of_part(rows, narrow)
+
     @jit(forceinline=True)
     def sum_run(
         y: Any, place: Any, plane: Any, height: Any, run: Any, x: Any, start: Any, taps: Any,
@@ -182,23 +184,47 @@ def sums_over_taps(lanes: int, rows: int, columns: int) -> Callable[..., None]:
     ) -> None:  # fmt: skip
         """y[m, p] (+)= the sum over k of weight[k, m] * x[taps[k] + p], for one tile of outputs and a run of p."""
         if run == wide:
-            total = full(y.dtype.type(0), rows, columns)
-            for k in range(depth):
-                total = fma(broadcast(weight, first + k * rows, rows), load(x, start + taps[k], 0, 1, columns), total)
+            total = whole_sum(x, start, taps, 0, weight, first, depth)
             if not fresh:
                 total = load_part(y, place, plane, rows, columns, height, wide) + total
             store(y, place, plane, height, wide, total)
             return
         for p in range(0, run, narrow * lanes):
-            rest = full(y.dtype.type(0), rows, narrow)
-            for k in range(depth):
-                seen = load_part(x, start + taps[k] + p, 0, 1, narrow, 1, run - p)
-                rest = fma(broadcast(weight, first + k * rows, rows), seen, rest)
+            rest = part_sum(x, start + p, taps, 0, weight, first, depth, run - p)
             if not fresh:
                 rest = load_part(y, place + p, plane, rows, narrow, height, run - p) + rest
             store(y, place + p, plane, height, run - p, rest)
 
     return sum_blocks
+
+
+@functools.cache
+def products(rows: int, columns: int) -> Callable[..., Any]:
+    """Compile the innermost loop: a tile of the sums over k of weight[k, m] * x[taps[tap + k] + p]."""
+
+    @jit(forceinline=True)
+    def total(x: Any, start: Any, taps: Any, tap: Any, weight: Any, first: Any, depth: Any) -> Any:
+        sums = full(x.dtype.type(0), rows, columns)
+        for k in range(depth):
+            sums = fma(broadcast(weight, first + k * rows, rows), load(x, start + taps[tap + k], 0, 1, columns), sums)
+        return sums
+
+    return total
+
+
+@functools.cache
+def products_of_part(rows: int, columns: int) -> Callable[..., Any]:
+    """Compile the same for the first `count` of the p, where a run ends."""
+
+    @jit(forceinline=True)
+    def total(x: Any, start: Any, taps: Any, tap: Any, weight: Any, first: Any, depth: Any, count: Any) -> Any:
+        sums = full(x.dtype.type(0), rows, columns)
+        for k in range(depth):
+            seen = load_part(x, start + taps[tap + k], 0, 1, columns, 1, count)
+            sums = fma(broadcast(weight, first + k * rows, rows), seen, sums)
+        return sums
+
+    return total
 
 
 # Sums over outputs

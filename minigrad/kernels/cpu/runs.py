@@ -72,9 +72,9 @@ def plan_runs(
     dilation: Pair,
     channels: int,
     positions: int,
-    depth: int,
+    depth: int | None,
 ) -> Runs:
-    """Plan bands of about `positions` outputs and copies of about `depth` taps.
+    """Plan bands of about `positions` outputs and copies of about `depth` taps (None: of all channels).
 
     `image` and `size` are those of the input and the output, `channels` how many there are to sum over.
     """
@@ -87,8 +87,10 @@ def plan_runs(
     pitch = -(-span * ow // 16) | 1  # cache lines of float32: an odd number, so that taps spread over the cache's sets
     pitch *= 16
     copied = kw * phases * pitch
-    together = max(1, depth // (kh * kw)) if in_place else max(1, min(depth // (kh * kw), ELEMENTS // copied))
-    together = -(-channels // -(-channels // together))
+    together = channels
+    if depth is not None:
+        fitting = depth // (kh * kw) if in_place else min(depth // (kh * kw), ELEMENTS // copied)
+        together = -(-channels // -(-channels // max(1, fitting)))
     c, u, v = np.ogrid[:together, :kh, :kw]
     copy = ((c * kw + v) * phases + u * dh % sh) * pitch + u * dh // sh * ow
     taps = np.broadcast_to(c * h * w + u * dh * w if in_place else copy, (together, kh, kw))
@@ -121,6 +123,8 @@ def copy_runs(runs: Any, start: Any, x: Any, image: Any, channels: Any, row: Any
             _copy_lines(runs, place, plan.width, x, at, pitch, above, below, first, stop)
         elif plan.sw == 2:
             _copy_every_second(runs, place, plan.width, x, at, pitch, above, below, first, stop)
+        elif plan.sw == 3:
+            _copy_every_third(runs, place, plan.width, x, at, pitch, above, below, first, stop)
         else:
             _clear(runs, place, place + lines)
             for q in range(above, below):
@@ -154,4 +158,4 @@ def _copier(step: int) -> Any:
     return copy
 
 
-_copy_lines, _copy_every_second = _copier(1), _copier(2)
+_copy_lines, _copy_every_second, _copy_every_third = _copier(1), _copier(2), _copier(3)

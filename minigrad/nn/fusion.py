@@ -1,0 +1,42 @@
+"""Layers in a row that one op computes; `Sequential` looks for them."""
+
+from collections.abc import Callable, Sequence
+
+from minigrad import ops
+from minigrad.nn.activation import ReLU
+from minigrad.nn.conv import Conv2d
+from minigrad.nn.module import Module
+from minigrad.nn.pool import MaxPool2d
+from minigrad.tensor import Tensor
+
+ONE, NONE = (1, 1), (0, 0)
+
+
+def conv_pool(layers: Sequence[Module]) -> tuple[int, Callable[[Tensor], Tensor]] | None:
+    """Find a convolution, a max-pooling and perhaps a ReLU (before or after it) at the beginning of some layers.
+
+    Returns
+    -------
+    count, call
+        How many layers they are, and what computes them: `minigrad.conv2d_pool`. None if there is no such chain.
+
+    >>> count, call = conv_pool([nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()])
+    >>> count, call(mg.ones((1, 1, 6, 6))).shape
+    (3, (1, 2, 2, 2))
+    """
+    kinds = [type(layer) for layer in layers[:3]]
+    if kinds[:2] == [Conv2d, MaxPool2d]:
+        pool, relu, count = layers[1], kinds[2:] == [ReLU], 2 + (kinds[2:] == [ReLU])
+    elif kinds == [Conv2d, ReLU, MaxPool2d]:
+        pool, relu, count = layers[2], True, 3
+    else:
+        return None
+    conv = layers[0]
+    assert isinstance(conv, Conv2d)
+    assert isinstance(pool, MaxPool2d)
+    window = pool.kernel_size
+    plain = (conv.stride, conv.dilation, pool.dilation, pool.padding, pool.ceil_mode) == (ONE, ONE, ONE, NONE, False)
+    if not plain or pool.stride != window or window[0] * window[1] > ops.MOST_PLACES:
+        return None
+    options = {"pool": window, "relu": relu, "padding": conv.padding, "groups": conv.groups}
+    return count, lambda x: ops.conv2d_pool(x, conv.weight, conv.bias, **options)
