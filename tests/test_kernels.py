@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from minigrad.kernels import reference
-from minigrad.kernels.cpu import columns, conv, exponential, gather, loss, optim, pool, runs, threads
+from minigrad.kernels.cpu import conv, exponential, gather, loss, optim, pool, runs, threads
 from minigrad.kernels.geometry import inside, output_size
 
 # ---- cases -----------------------------------------------------------------------------------------------------------
@@ -86,16 +86,14 @@ def blocks(request):
     """Blocks of the usual size, and so small that every case needs several."""
     patch = pytest.MonkeyPatch()
     if request.param == "tiny":
-        patch.setattr(columns, "POSITIONS", 12)
-        patch.setattr(columns, "ELEMENTS", 40)
         patch.setattr(runs, "ELEMENTS", 500)
         patch.setattr(conv, "POSITIONS", 12)
         patch.setattr(conv, "PRODUCTS", 12)
         patch.setattr(conv, "DEPTH", 5)
-    columns.plan_blocks.cache_clear()
+    runs.plan_runs.cache_clear()
     yield request.param
     patch.undo()
-    columns.plan_blocks.cache_clear()
+    runs.plan_runs.cache_clear()
 
 
 several = settings(max_examples=30, deadline=None)

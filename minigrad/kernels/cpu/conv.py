@@ -274,7 +274,9 @@ def tile_of_products(outputs: int, taps: int) -> tuple[int, int]:
         rows, columns = tile
         return -(-outputs // rows) * -(-taps // columns) * (rows * columns + 0.3 * (rows + columns))
 
-    tiles = itertools.product(range(1, min(outputs, 5) + 1), (k for k in (1, 2, 3, 5, 9) if k <= taps))
+    tiles = [*itertools.product(range(1, min(outputs, 5) + 1), (k for k in (1, 2, 3, 5) if k <= taps))]
+    if taps >= 9:
+        tiles.append((1, 9))  # for one output, as of a depthwise convolution
     return min((tile for tile in tiles if tile == (1, 1) or size(*tile) <= registers()), key=cost)
 
 
