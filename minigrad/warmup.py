@@ -34,6 +34,12 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         lambda: nn.Sequential(nn.Conv2d(24, 24, 3, padding=1), nn.BatchNorm2d(24), nn.ReLU(), nn.AvgPool2d(2)),
         (4, 24, 16, 16),
     ),
+    "convolution 3x3, pool": (lambda: nn.Sequential(nn.Conv2d(10, 20, 3), nn.MaxPool2d(3)), (32, 10, 20, 20)),
+    "convolution 3x3, pool 2x2": (
+        lambda: nn.Sequential(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        (4, 16, 32, 32),
+    ),
+    "convolution 3x3, small": (lambda: nn.Conv2d(20, 40, 3), (32, 20, 6, 6)),
     "convolution, relu, pool": (lambda: _chain(nn.ReLU(), nn.MaxPool2d(3)), (32, 1, 64, 64)),
     "convolution, pool, batch-norm, relu": (
         lambda: _chain(nn.MaxPool2d(3), nn.BatchNorm2d(20), nn.ReLU()),
