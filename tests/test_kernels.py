@@ -60,7 +60,9 @@ def pools(draw, dilated=False, special=False):
     padding = tuple(draw(st.integers(0, k // 2)) for k in kernel)
     dilation = draw(pairs(1, 3)) if dilated else (1, 1)
     ceil_mode = draw(st.booleans())
-    image = [max(1, dilation[a] * (kernel[a] - 1) + 1 - 2 * padding[a]) + draw(st.integers(0, 9)) for a in (0, 1)]
+    # An image of a dilation's size at least: no window then steps over it with all its taps in the padding.
+    fits = [max(dilation[a], dilation[a] * (kernel[a] - 1) + 1 - 2 * padding[a]) for a in (0, 1)]
+    image = [least + draw(st.integers(0, 9)) for least in fits]
     size = [output_size(image[a], kernel[a], stride[a], padding[a], dilation[a], ceil_mode) for a in (0, 1)]
     n, c = draw(st.integers(0, 3)), draw(st.integers(1, 3))
     x = draw(arrays((n, c, *image), special=special))
