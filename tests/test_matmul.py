@@ -1,4 +1,4 @@
-"""The matrix product of the CPU on both sides of its borders: tiny and large to BLAS, the rest in our own threads."""
+"""The matrix product of the CPU on both sides of its border: small ones by BLAS, the rest on our own threads."""
 
 import os
 import subprocess
@@ -9,38 +9,70 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigrad.kernels.cpu import linalg
+from minigrad.kernels.cpu import linalg, threads
 
 SIDES = st.integers(1, 70)
 
 
-@given(SIDES, SIDES, SIDES, st.sampled_from(["float32", "float64"]), st.booleans(), st.integers(0, 99))
+LAYOUTS = {
+    "rows": lambda x: np.ascontiguousarray(x),
+    "columns": lambda x: np.asfortranarray(x),
+    "every second": lambda x: np.repeat(x, 2, axis=1)[:, ::2],
+}
+
+
+@given(
+    SIDES,
+    st.integers(1, 400),
+    st.integers(1, 150),
+    st.sampled_from(["float32", "float64"]),
+    st.tuples(*[st.sampled_from(list(LAYOUTS))] * 2),
+    st.integers(0, 99),
+)
 @settings(max_examples=60, deadline=None)
-def test_equals_float64(rows: int, inner: int, columns: int, dtype: str, transposed: bool, seed: int) -> None:
+def test_tiles_equal_float64(rows, inner, columns, dtype, layouts, seed):
     random = np.random.default_rng(seed)
-    x = random.standard_normal((rows, inner)).astype(dtype)
-    y = random.standard_normal((columns, inner)).astype(dtype).T if transposed else None
-    y = random.standard_normal((inner, columns)).astype(dtype) if y is None else y
+    x = LAYOUTS[layouts[0]](random.standard_normal((rows, inner)).astype(dtype))
+    y = LAYOUTS[layouts[1]](random.standard_normal((inner, columns)).astype(dtype))
     exact = x.astype("float64") @ y.astype("float64")
     bound = np.abs(x).astype("float64") @ np.abs(y).astype("float64") * inner * np.finfo(dtype).eps
-    result = linalg.matmul(x, y)
-    assert result.dtype == x.dtype
-    assert (np.abs(result - exact) <= bound).all()
-    assert result.tobytes() == linalg.matmul(x, y).tobytes()
+    for multiply in linalg.matmul, linalg._multiply_tiles:
+        result = multiply(x, y)
+        assert (result.dtype, result.shape) == (x.dtype, exact.shape)
+        assert (np.abs(result - exact) <= bound).all()
+        assert result.tobytes() == multiply(x, y).tobytes()
 
 
-def test_the_middle_path_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bits_do_not_depend_on_the_threads():
+    x, y = sized((70, 400)), sized((400, 900))
+    results = set()
+    for count in range(1, threads.limit() + 1):
+        threads.choose(count)
+        results.add(linalg.matmul(x, y).tobytes())
+    threads.choose(None)
+    assert len(results) == 1
+
+
+@pytest.mark.parametrize(("x", "y"), [((900,), (900, 800)), ((800, 900), (900,)), ((900,), (900,)), ((3,), (2, 3, 4))])
+def test_vectors(x, y):
+    x, y = sized(x), sized(y)
+    result, exact = linalg.matmul(x, y), x.astype(np.float64) @ y.astype(np.float64)
+    assert result.shape == exact.shape
+    np.testing.assert_allclose(result, exact, rtol=0, atol=1e-4)
+
+
+def test_the_border_of_the_paths(monkeypatch):
     taken = []
-    original = linalg.correlate
-    monkeypatch.setattr(linalg, "correlate", lambda *args, **more: (taken.append(args[2]), original(*args, **more))[1])
-    for side in (16, 64, 300):
+    original = linalg._multiply_tiles
+    monkeypatch.setattr(linalg, "_multiply_tiles", lambda x, y: (taken.append(len(x)), original(x, y))[1])
+    for side in (16, 64, 65, 300):
         x = np.ones((side, side), np.float32)
         np.testing.assert_array_equal(linalg.matmul(x, x), np.full((side, side), side, np.float32))
-    assert taken == [(1, 64)]
+    assert taken == [65, 300]
 
 
 def test_nan_and_infinity_go_where_they_must() -> None:
-    x, y = np.ones((40, 50), np.float32), np.ones((50, 60), np.float32)
+    x, y = np.ones((90, 50), np.float32), np.ones((50, 80), np.float32)
     x[3, 7], y[9, 11] = np.nan, np.inf
     result = linalg.matmul(x, y)
     assert np.isnan(result[3]).all()
@@ -87,11 +119,11 @@ def test_stacks_of_large_matrices(x, y):
 SPINNING = """
 import resource, time
 import numpy as np
-from minigrad.kernels.cpu import linalg
+from minigrad.kernels.cpu import linalg, threads
 def busy():
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
-for x, y in (((4, 1000), (1000, 1000)), ((1000, 1000), (1000, 4)), ((2, 20, 500), (2, 500, 500)), ((20, 20), (20, 20))):
+for x, y in (((4, 1000), (1000, 1000)), ((1000, 1000), (1000, 4)), ((2, 20, 500), (2, 500, 500)), ((64, 64), (64, 64))):
     x, y = np.ones(x, np.float32), np.ones(y, np.float32)
     for _ in range(3):
         linalg.matmul(x, y)

@@ -21,7 +21,9 @@ from minigrad.kernels.cpu.simd import (
     maximum,
     select,
     store,
+    store_whole,
     sum_lanes,
+    transpose,
 )
 
 jit = numba.njit(error_model="numpy")
@@ -49,6 +51,19 @@ def test_a_tile_goes_to_memory_and_back(dtype):
             for m in range(rows):
                 expected[m, :count] = x[1 + m * (2 * lanes + 1) :][:count]
             assert np.array_equal(out, expected.ravel())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_square_is_transposed(dtype):
+    lanes = simd.lanes(dtype)
+
+    @jit
+    def turn(out, x):
+        store_whole(out, 0, lanes, transpose(load(x, 0, lanes, lanes, 1)))
+
+    x, out = numbers(dtype, lanes * lanes), np.zeros((lanes, lanes), dtype)
+    turn(out.reshape(-1), x)
+    assert np.array_equal(out, x.reshape(lanes, lanes).T)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

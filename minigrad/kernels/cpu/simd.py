@@ -491,6 +491,33 @@ def _pick(builder: Any, vectors: list[Any], places: Sequence[int]) -> Any:
 
 
 @intrinsic
+def transpose(typingctx: Any, tile: Any) -> Any:
+    """Turn a square tile, as many rows of one vector as it has lanes: row i becomes lane i.
+
+    In a round, rows at a distance meet in pairs and swap the blocks of that size beside the diagonal.
+    """
+    if not isinstance(tile, Tile) or (tile.rows, tile.columns) != (tile.lanes, 1):
+        return None
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        count = tile.lanes
+        rows = [builder.extract_value(values[0], i) for i in range(count)]
+        distance = 1
+        while distance < count:
+            kept = [i if i & distance == 0 else count + i - distance for i in range(count)]
+            given = [i + distance if i & distance == 0 else count + i for i in range(count)]
+            upper, lower = (ir.Constant(ir.VectorType(_LANE, count), lanes) for lanes in (kept, given))
+            for i in range(count):
+                if i & distance == 0:
+                    x, y = rows[i], rows[i + distance]
+                    rows[i], rows[i + distance] = (builder.shuffle_vector(x, y, half) for half in (upper, lower))
+            distance *= 2
+        return _make(builder, tile, lambda m, v: rows[m])
+
+    return signature(tile, tile), emit
+
+
+@intrinsic
 def sum_lanes(typingctx: Any, tile: Any) -> Any:
     """One row whose elements are the sums of the lanes of each vector, row by row; zero beyond.
 
