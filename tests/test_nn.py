@@ -222,7 +222,7 @@ def test_repr_says_where_parts_in_containers_are() -> None:
 
 def test_an_error_names_the_modules_path() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.Sequential(nn.ReLU(), nn.Linear(5, 2)))
-    with pytest.raises(ShapeError, match="matmul: j differs, 4 in x but 5 in y") as caught:
+    with pytest.raises(ShapeError, match="linear: i differs, 4 in x but 5 in weight") as caught:
         model(mg.ones((2, 3)))
     assert caught.value.__notes__ == ["in 1.1: Linear(in_features=5, out_features=2)"]
     with pytest.raises(ShapeError) as caught:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from minigrad import ops
 from minigrad.errors import ArgumentError
 from minigrad.nn.init import fan_in_uniform
 from minigrad.nn.module import Module
@@ -11,7 +12,7 @@ from minigrad.tensor import Tensor
 
 
 class Linear(Module):
-    """y = x @ weight.mT + bias.
+    """y = x @ weight.mT + bias: see `minigrad.linear`.
 
     Parameters
     ----------
@@ -38,8 +39,7 @@ class Linear(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(... i) -> (... o)."""
-        y = x @ self.weight.mT
-        return y if self.bias is None else y + self.bias
+        return ops.linear(x, self.weight, self.bias)
 
 
 def positive(layer: str, name: str, value: Any) -> int:

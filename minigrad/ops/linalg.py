@@ -1,4 +1,4 @@
-"""Matrix products."""
+"""Matrix products, and the affine map of a layer."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from minigrad.errors import ShapeError, message
 from minigrad.ops.checks import operands, require, sum_to
-from minigrad.ops.kinds import Bad, bilinear
+from minigrad.ops.kinds import Bad, bilinear, fused
 from minigrad.ops.samples import Call, Draw
 
 
@@ -102,3 +102,61 @@ def matmul(x: Any, y: Any, /) -> Any:
         headline = f"matmul: the leading axes do not broadcast, {x.shape[:-2]} and {y.shape[:-2]}"
         raise ShapeError(message(headline, rows)) from None
     return inputs, {}
+
+
+def _linear_sample(draw: Draw) -> Call:
+    i, o = draw.integer(1, 4), draw.integer(1, 4)
+    weight = draw.array((o, i))
+    bias = (draw.array((o,)),) if draw.boolean() else ()
+    return (draw.array((*draw.shape(max_dims=2), i)), weight, *bias), {}
+
+
+@fused(
+    plain=lambda x, weight, bias=None: x @ weight.mT if bias is None else x @ weight.mT + bias,
+    signature="... i, o i, o -> ... o",
+    sample=_linear_sample,
+    oracle=lambda x, weight, bias=0.0: np.einsum("...i,oi->...o", x, weight) + bias,
+    bad=(
+        Bad(lambda t: linear(t(2, 3), t(5, 4)), ShapeError, "linear: i differs, 3 in x but 4 in weight"),
+        Bad(lambda t: linear(t(2, 3), t(3)), ShapeError, "linear: weight does not have the 2 axes of (o i)"),
+        Bad(lambda t: linear(t(), t(5, 4)), ShapeError, "linear: x has no axes"),
+        Bad(lambda t: linear(t(2, 3), t(5, 3), t(4)), ShapeError, "linear: bias does not have the shape (5,)"),
+    ),
+)
+def linear(x: Any, weight: Any, bias: Any = None, /) -> Any:
+    """x @ weight.mT + bias, the map of a fully connected layer.
+
+    Parameters
+    ----------
+    x
+        (... i), any floats (integers are converted to float32).
+    weight
+        (o i).
+    bias
+        (o), or None.
+
+    Returns
+    -------
+    Tensor
+        (... o).
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit.
+
+    >>> mg.linear(mg.tensor([1.0, 2.0]), mg.tensor([[3.0, 4.0], [0.0, 1.0]]), mg.tensor([0.5, 0.0]))
+    tensor([11.5,  2. ])
+    """
+    names, values = ("x", "weight", "bias"), (x, weight) if bias is None else (x, weight, bias)
+    inputs = operands("linear", names[: len(values)], values, "floating")
+    shapes = [value.shape for value in inputs]
+    if len(shapes[0]) and len(shapes[1]) == 2 and shapes[0][-1] == shapes[1][1] and shapes[2:] in ([], [shapes[1][:1]]):
+        return inputs, {}
+    letters = "... i" if shapes[0] else "", "o i" if len(shapes[1]) == 2 else "", "o"
+    rows = list(zip(names[: len(inputs)], letters[: len(inputs)], inputs, strict=True))
+    require(len(shapes[0]) > 0, ShapeError, "linear: x has no axes", rows)
+    require(len(shapes[1]) == 2, ShapeError, "linear: weight does not have the 2 axes of (o i)", rows)
+    (o, i), last = shapes[1], shapes[0][-1]
+    require(last == i, ShapeError, f"linear: i differs, {last} in x but {i} in weight", rows)
+    raise ShapeError(message(f"linear: bias does not have the shape ({o},)", rows))

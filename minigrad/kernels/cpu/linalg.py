@@ -62,6 +62,27 @@ def matmul(x: Array, y: Array) -> Array:
     return _multiply_tiles(x, y)
 
 
+def linear(x: Array, weight: Array, bias: Array | None = None, *, residuals: bool) -> tuple[Array, tuple[Array, ...]]:
+    """Compute x @ weight.T + bias, where x may have any number of leading axes."""
+    out = matmul(x.reshape(-1, x.shape[-1]), weight.T)
+    if bias is not None:
+        SILENCE.run(np.add, out, bias, out)
+    return out.reshape(*x.shape[:-1], len(weight)), ()
+
+
+def linear_backward(
+    g: Array, needs: tuple[bool, ...], inputs: tuple[Array, ...], out: Any, residuals: tuple[Array, ...]
+) -> tuple[Array | None, ...]:
+    """Compute the cotangents of x, weight and bias; that of the weight is in the weight's own order of memory."""
+    x, weight = inputs[:2]
+    g = g.reshape(-1, len(weight))
+    return (
+        matmul(g, weight).reshape(x.shape) if needs[0] else None,
+        matmul(g.T, x.reshape(-1, x.shape[-1])) if needs[1] else None,
+        *(SILENCE.run(np.add.reduce, g, axis=0) if need else None for need in needs[2:]),
+    )
+
+
 def _multiply(x: Array, y: Array) -> Array:
     return np.asarray(SILENCE.run(np.matmul, x, y))
 
