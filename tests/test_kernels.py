@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from minigrad.kernels import reference
-from minigrad.kernels.cpu import conv, exponential, gather, loss, optim, pool, runs, threads
+from minigrad.kernels.cpu import conv, exponential, gather, loss, norm, optim, pool, runs, threads
 from minigrad.kernels.geometry import inside, output_size
 
 # ---- cases -----------------------------------------------------------------------------------------------------------
@@ -268,6 +268,79 @@ class TestOptimiserSteps:
         g, mean, square = (data.draw(arrays(shape, x.dtype, special=True)) for _ in range(3))
         settings = {"steps": data.draw(st.integers(1, 9)), "lr": lr, "betas": (first, second), "eps": 1e-8}
         self.check("adam_step", [x, g, mean, np.abs(square)], settings | {"decay": decay})
+
+
+@st.composite
+def batches(draw, special=False):
+    """x, g, the tables of batch-norm (with the statistics or without) and its options; sometimes far from 0."""
+    run = draw(st.sampled_from([(), (1, 1), (2, 3), (4, 4), (9, 37)]))
+    shape = draw(st.integers(1, 4)), draw(st.sampled_from([1, 3, norm.COLUMNS + 3])), *run
+    x = draw(arrays(shape, special=special))
+    x = x + x.dtype.type(draw(st.sampled_from([0, 1e4])))
+    g = draw(arrays(shape, x.dtype))
+    tables = [draw(arrays(shape[1:2], x.dtype)) for _ in range(2)]
+    if draw(st.booleans()):
+        tables += [draw(arrays(shape[1:2], x.dtype)), np.abs(draw(arrays(shape[1:2], x.dtype)))]
+    return x, g, tables, {"eps": draw(st.sampled_from([0.1, 1.0])), "relu": draw(st.booleans())}
+
+
+class TestBatchNorm:
+    @staticmethod
+    def results(x, g, tables, options):
+        """The output, the statistics, and the cotangents of all inputs."""
+        y, statistics = norm.batch_norm(x, *tables, residuals=True, **options)
+        needs = (True,) * (1 + len(tables))
+        return y, *statistics, *norm.batch_norm_backward(g, needs, (x, *tables), None, statistics, **options)
+
+    @staticmethod
+    def exact(x, g, tables, options):
+        """The same in float64, from the textbook."""
+        last = lambda array: np.moveaxis(array, 1, -1).astype("float64")
+        x, g, (weight, bias, *given) = last(x), last(g), tables
+        axes = tuple(range(x.ndim - 1))
+        mean, var = given or (x.mean(axes), x.var(axes))
+        inverse = 1 / np.sqrt(var + options["eps"])
+        normal = (x - mean) * inverse
+        y = normal * weight + bias
+        g = np.where(y > 0, g, 0) if options["relu"] else g
+        along, total = (g * normal).sum(axes), g.sum(axes)
+        through = 0 if given else (total + normal * along) / max(x.size // x.shape[-1], 1)
+        found = [np.maximum(y, 0) if options["relu"] else y, mean, var, weight * inverse * (g - through), along, total]
+        if given:
+            found += [-weight * inverse * total, -0.5 * weight * inverse**2 * along]
+        return [np.moveaxis(a, -1, 1) if a.ndim > 1 else a for a in found]
+
+    @several
+    @given(batches())
+    def test_values_and_gradients(self, case):
+        x, _, tables, options = case
+        with np.errstate(all="ignore"):
+            y = reference.batch_norm(x.astype("float64"), *tables, eps=options["eps"], relu=False)
+        options["relu"] &= bool(np.abs(y).min() > 1e-2)  # where it is near 0, its sign is a matter of rounding
+        found = with_threads(2, self.results, *case)
+        for one, expected in zip(found, self.exact(*case), strict=True):
+            assert (one.dtype, one.shape) == (x.dtype, expected.shape)
+            tolerance = 50 * np.finfo(x.dtype).eps * (1 + np.abs(x).max())
+            np.testing.assert_allclose(one, expected, rtol=tolerance, atol=tolerance * (1 + np.abs(expected).max()))
+        one_thread = with_threads(1, self.results, *case)
+        assert [a.tobytes() for a in found] == [a.tobytes() for a in one_thread]
+
+    @several
+    @given(batches(special=True))
+    def test_special_values(self, case):
+        with np.errstate(all="ignore"):
+            for one, expected in zip(self.results(*case), self.exact(*case), strict=True):
+                np.testing.assert_array_equal(np.isnan(one), np.isnan(expected))
+
+    @pytest.mark.parametrize("shape", [(64, 3), (8, 3, 10, 10)])
+    @pytest.mark.parametrize("offset", [0, 1e3, 1e6])
+    def test_a_large_mean_does_not_harm_the_variance(self, shape, offset):
+        x = (np.random.default_rng(0).standard_normal(shape) + offset).astype("float32")
+        x[0, :, ...] += 1000
+        _, (mean, var) = norm.batch_norm(x, *np.ones((2, 3), "float32"), eps=0.0, relu=False, residuals=True)
+        axes = (0, *range(2, x.ndim))
+        np.testing.assert_allclose(mean, x.mean(axes, dtype="float64"), rtol=1.2e-7)
+        np.testing.assert_allclose(var, x.var(axes, dtype="float64"), rtol=1.2e-7)
 
 
 @pytest.mark.parametrize("images", [1, 5])

@@ -476,6 +476,23 @@ def test_batch_norm_without_affine() -> None:
     np.testing.assert_allclose(norm(mg.tensor([[1.0, 0.0], [3.0, 8.0]])).numpy(), [[-1, -1], [1, 1]], atol=1e-4)
 
 
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize(("layer", "shape"), NORMS)
+def test_batch_norm_and_relu_in_one_op_equal_the_two_layers(layer: Any, shape: tuple[int, ...], train: bool) -> None:
+    model = nn.Sequential(layer(3), nn.ReLU()).to("float64").train(train)
+    x, g = mg.tensor(some(*shape), requires_grad=True), some(*shape, seed=1)
+
+    def results(forward: Callable[[mg.Tensor], mg.Tensor]) -> list[np.ndarray]:
+        for leaf in (x, *model.parameters()):
+            leaf.grad = None
+        y = forward(x)
+        y.backward(g)
+        return [y.detach().numpy(), *(leaf.grad.numpy() for leaf in (x, *model.parameters()))]
+
+    for found, expected in zip(results(model), results(lambda x: model[1](model[0](x))), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-14)
+
+
 @pytest.mark.parametrize(
     ("make", "x", "text"),
     [
@@ -680,6 +697,7 @@ CHAINS = {
     "pool": lambda: [nn.MaxPool2d(2)],
     "pool, relu": lambda: [nn.MaxPool2d((3, 2)), nn.ReLU()],
     "relu, pool": lambda: [nn.ReLU(), nn.MaxPool2d(3)],
+    "batch-norm, relu": lambda: [nn.BatchNorm2d(6), nn.ReLU()],
     "overlapping pool": lambda: [nn.MaxPool2d(3, stride=2), nn.ReLU()],
 }
 
@@ -715,9 +733,7 @@ def test_a_chain_in_one_op_equals_its_layers(name, bias, odd):
 
 
 def test_chains_are_found_where_they_are():
-    fused = []
     layers = [nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(4, 4, 3, stride=2), nn.MaxPool2d(2)]
-    for i in range(len(layers)):
-        chain = fusion.conv_pool(layers[i:])
-        fused.append(chain and chain[0])
-    assert fused == [3, None, None, None, None]
+    layers += [nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm1d(4), nn.ReLU(), nn.BatchNorm1d(4)]
+    fused = [fusion.first_step(layers[i:])[0] for i in range(len(layers))]
+    assert fused == [3, 1, 1, 1, 1, 2, 1, 2, 1, 1]

@@ -138,6 +138,8 @@ LAYERS: list[tuple[Any, tuple[int, ...]]] = [
     (lambda nn: nn.BatchNorm1d(3), (6, 3)),
     (lambda nn: nn.BatchNorm2d(3), (4, 3, 2, 5)),
     (lambda nn: nn.BatchNorm2d(3, 1e-3, 0.3, False), (4, 3, 2, 5)),
+    (lambda nn: nn.Sequential(nn.BatchNorm2d(3), nn.ReLU()), (4, 3, 6, 5)),
+    (lambda nn: nn.Sequential(nn.BatchNorm1d(3), nn.ReLU()), (4, 3)),
     (lambda nn: nn.ReLU(), (3, 4)),
     (lambda nn: nn.Tanh(), (3, 4)),
     (lambda nn: nn.Sigmoid(), (3, 4)),

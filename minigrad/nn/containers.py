@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from minigrad.errors import OperandError
-from minigrad.nn.fusion import conv_pool
+from minigrad.nn.fusion import first_step
 from minigrad.nn.module import Module
 from minigrad.ops.checks import one_axis
 from minigrad.tensor import Tensor
@@ -41,7 +41,7 @@ class Sequential(Module):
         """Feed each module with the result of the one before; chains that one op computes go through it."""
         layers = list(self)
         while layers:
-            count, call = conv_pool(layers) or (1, layers[0])
+            count, call = first_step(layers)
             x = call(x)
             layers = layers[count:]
         return x

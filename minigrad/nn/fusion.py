@@ -6,24 +6,29 @@ from minigrad import ops
 from minigrad.nn.activation import ReLU
 from minigrad.nn.conv import Conv2d
 from minigrad.nn.module import Module
+from minigrad.nn.norm import BatchNorm1d, BatchNorm2d
 from minigrad.nn.pool import MaxPool2d
 from minigrad.tensor import Tensor
 
 ONE, NONE = (1, 1), (0, 0)
 
 
-def conv_pool(layers: Sequence[Module]) -> tuple[int, Callable[[Tensor], Tensor]] | None:
-    """Find a convolution, a max-pooling and perhaps a ReLU (before or after it) at the beginning of some layers.
+Step = tuple[int, Callable[[Tensor], Tensor]]
+"""How many layers, and what computes them."""
 
-    Returns
-    -------
-    count, call
-        How many layers they are, and what computes them: `minigrad.conv2d_pool`. None if there is no such chain.
 
-    >>> count, call = conv_pool([nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()])
+def first_step(layers: Sequence[Module]) -> Step:
+    """Find the longest chain at the beginning of some layers that one op computes: at least the first layer.
+
+    >>> count, call = first_step([nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()])
     >>> count, call(mg.ones((1, 1, 6, 6))).shape
     (3, (1, 2, 2, 2))
     """
+    return next(filter(None, (find(layers) for find in FINDERS)), (1, layers[0]))
+
+
+def conv_pool(layers: Sequence[Module]) -> Step | None:
+    """Find a convolution, a max-pooling and perhaps a ReLU (before or after it): `minigrad.conv2d_pool`."""
     kinds = [type(layer) for layer in layers[:3]]
     if kinds[:2] == [Conv2d, MaxPool2d]:
         pool, relu, count = layers[1], kinds[2:] == [ReLU], 2 + (kinds[2:] == [ReLU])
@@ -40,3 +45,13 @@ def conv_pool(layers: Sequence[Module]) -> tuple[int, Callable[[Tensor], Tensor]
         return None
     options = {"pool": window, "relu": relu, "padding": conv.padding, "groups": conv.groups}
     return count, lambda x: ops.conv2d_pool(x, conv.weight, conv.bias, **options)
+
+
+def norm_relu(layers: Sequence[Module]) -> Step | None:
+    """Find batch-normalisation and a ReLU: `minigrad.batch_norm`."""
+    kinds = [type(layer) for layer in layers[:2]]
+    norm = layers[0]
+    return (2, lambda x: norm(x, relu=True)) if kinds in ([BatchNorm1d, ReLU], [BatchNorm2d, ReLU]) else None
+
+
+FINDERS: tuple[Callable[[Sequence[Module]], Step | None], ...] = (conv_pool, norm_relu)

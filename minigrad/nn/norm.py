@@ -7,7 +7,7 @@ from minigrad.errors import ShapeError, message
 from minigrad.nn.linear import positive
 from minigrad.nn.module import Module, Parameter
 from minigrad.ops.checks import variable
-from minigrad.tensor import Tensor, no_grad
+from minigrad.tensor import Tensor
 
 
 class _BatchNorm(Module):
@@ -23,34 +23,21 @@ class _BatchNorm(Module):
         self.running_var = ones(num_features)
         self.num_batches_tracked = zeros((), dtype=int64)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise each channel, the second axis."""
+    def forward(self, x: Tensor, *, relu: bool = False) -> Tensor:
+        """Normalise each channel, the second axis; `relu`: with ReLU after it, in one pass (as `Sequential` asks)."""
         self._check(x)
-        per_channel = (1, -1) + (1,) * (x.ndim - 2)
-        if self.training:
-            mean, var = self._batch_statistics(x)
-        else:
-            mean, var = self.running_mean.reshape(per_channel), self.running_var.reshape(per_channel)
-        scale = 1 / ops.sqrt(var + self.eps)
-        if self.weight is None or self.bias is None:
-            return (x - mean) * scale
-        return (x - mean) * (scale * self.weight.reshape(per_channel)) + self.bias.reshape(per_channel)
-
-    def _batch_statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance of the batch, remembered in the running ones (there the variance is the unbiased one)."""
-        axes = (0, *range(2, x.ndim))
+        options = {"eps": self.eps, "relu": relu}
+        if not self.training:
+            return ops.batch_norm(x, self.weight, self.bias, self.running_mean, self.running_var, **options)
+        y, (mean, var) = ops.batch_norm.with_residuals(x, self.weight, self.bias, **options)
         count = x.size // x.shape[1]
-        mean = ops.mean(x, axis=axes, keepdims=True)
-        var = ops.mean(ops.square(x - mean), axis=axes, keepdims=True)
-        with no_grad():
-            unbiased = var.detach() * (count / (count - 1))
-            self.running_mean = self._blend(self.running_mean, mean.detach())
-            self.running_var = self._blend(self.running_var, unbiased)
-            self.num_batches_tracked = self.num_batches_tracked + 1
-        return mean, var
+        self.running_mean = self._blend(self.running_mean, mean)
+        self.running_var = self._blend(self.running_var, var * (count / (count - 1)))  # the unbiased one
+        self.num_batches_tracked = self.num_batches_tracked + 1
+        return y
 
     def _blend(self, old: Tensor, new: Tensor) -> Tensor:
-        return (1 - self.momentum) * old + self.momentum * new.reshape(-1).astype(old.dtype)
+        return (1 - self.momentum) * old + self.momentum * new.astype(old.dtype)
 
     def _check(self, x: Tensor) -> None:
         name, ndim = type(self).__name__, len(self.letters.split())

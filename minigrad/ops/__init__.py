@@ -49,6 +49,7 @@ from minigrad.ops.index import getitem, index_put, scatter, scatter_along_axis, 
 from minigrad.ops.kinds import REGISTRY, Record
 from minigrad.ops.linalg import linear, matmul
 from minigrad.ops.loss import softmax_cross_entropy
+from minigrad.ops.norm import batch_norm
 from minigrad.ops.pool import avg_pool2d, avg_pool2d_input, max_pool2d, max_pool2d_argmax
 from minigrad.ops.reduce import all, any, argmax, argmin, max, mean, min, std, sum, var
 from minigrad.ops.shape import (
