@@ -92,7 +92,7 @@ def maxima(lanes: int, rows: int, columns: int) -> Callable[..., None]:
     """Compile `conv2d_pool` for tiles of so many outputs by vectors."""
     wide = lanes * columns
     integer = np.int32 if lanes == 16 else np.int64  # as many lanes as the floats
-    product = conv.products_of_part(rows, columns)
+    product = conv.products(rows, columns)
 
     @kernel
     def compute(
@@ -136,9 +136,9 @@ def maxima(lanes: int, rows: int, columns: int) -> Callable[..., None]:
         winner = full(integer(0), rows, columns)
         for r in range(len(taps) // depth):
             total = full(y.dtype.type(0), rows, columns)
-            for k in range(0, depth, at_once):
+            for k in range(0, depth, at_once):  # of a run's last vectors all lanes: what they see is in the copy
                 count = min(at_once, depth - k)
-                total = total + product(x, start, taps, r * depth + k, weight, first + k * rows, count, run)
+                total = total + product(x, start, taps, r * depth + k, weight, first + k * rows, count)
             total = total + broadcast(bias, output, rows)
             wins = (total > best) | is_nan(total)
             best, winner = select(wins, total, best), select(wins, full(integer(r), 1, 1), winner)

@@ -236,7 +236,7 @@ def _backward_columns(dx: Any, dweight: Any, dbias: Any, g: Any, x: Any, arrays:
         _slopes_of_columns(dx, g, x, tables, dweight, dbias, call, first, stop)
 
 
-@jit
+@jit(allocates=True)
 def _moments_of_columns(tables: Any, x: Any, call: Any, first: Any, stop: Any) -> None:
     width, pitch, start = (stop - first) * call.run, len(tables.mean) * call.run, first * call.run
     count = call.images * call.run
@@ -267,7 +267,7 @@ def _pool(sums: Any, run: Any, count: Any) -> None:
             sums[j] = total / count
 
 
-@jit
+@jit(allocates=True)
 def _spread(table: Any, run: Any, first: Any, stop: Any) -> Any:
     """What a table has for a block of channels, once for each column."""
     columns = np.zeros((stop - first) * run, table.dtype)
@@ -276,7 +276,7 @@ def _spread(table: Any, run: Any, first: Any, stop: Any) -> Any:
     return columns
 
 
-@jit
+@jit(allocates=True)
 def _scales(tables: Any, call: Any, first: Any, stop: Any) -> Any:
     scales = _spread(tables.weight, call.run, first, stop)
     for j in range(len(scales)):
@@ -284,7 +284,7 @@ def _scales(tables: Any, call: Any, first: Any, stop: Any) -> Any:
     return scales
 
 
-@jit
+@jit(allocates=True)
 def _normalise_columns(y: Any, x: Any, tables: Any, call: Any, first: Any, stop: Any) -> None:
     mean, bias = _spread(tables.mean, call.run, first, stop), _spread(tables.bias, call.run, first, stop)
     scale, relu = _scales(tables, call, first, stop), call.relu
@@ -294,7 +294,7 @@ def _normalise_columns(y: Any, x: Any, tables: Any, call: Any, first: Any, stop:
             y[row + j] = _normal(x[row + j], mean[j], scale[j], bias[j], relu)
 
 
-@jit
+@jit(allocates=True)
 def _sums_of_columns(dweight: Any, dbias: Any, g: Any, x: Any, tables: Any, call: Any, first: Any, stop: Any) -> None:
     mean, bias = _spread(tables.mean, call.run, first, stop), _spread(tables.bias, call.run, first, stop)
     scale, relu = _scales(tables, call, first, stop), call.relu
@@ -312,7 +312,7 @@ def _sums_of_columns(dweight: Any, dbias: Any, g: Any, x: Any, tables: Any, call
         dweight[c], dbias[c] = along[j] / math.sqrt(tables.var[c] + call.eps), total[j]
 
 
-@jit
+@jit(allocates=True)
 def _slopes_of_columns(
     dx: Any, g: Any, x: Any, tables: Any, dweight: Any, dbias: Any, call: Any, first: Any, stop: Any
 ) -> None:

@@ -8,6 +8,9 @@ input under it, shifted, padded and thinned by the stride:
 Tap (c, u, v) of the output (i, j) of the band finds its element at f = u * dh % sh and q = i + u * dh // sh. That is a
 constant distance from the output's own place in the order (i, j), so a tap sees a run, and vectors of outputs meet
 vectors of inputs. Where the images themselves are such runs, as for windows of one pixel, nothing is copied.
+
+Each line of the input is first dealt out by the stride, once for all v: element e goes to place e // sw of part e % sw.
+There what the outputs of a line see is contiguous, and copies are of whole vectors.
 """
 
 import functools
@@ -17,13 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from minigrad.kernels.cpu.compiler import jit
-from minigrad.kernels.cpu.simd import BYTES, full, load_every, store
-from minigrad.kernels.geometry import inside
+from minigrad.kernels.cpu.simd import BYTES, deal, full, load, store, store_whole
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
 
 
+LINE = BYTES // 4  # elements of float32 in a cache line
 ELEMENTS = 1 << 16  # in a copy, at most (where one channel allows): they stay in the L2 cache
 
 
@@ -33,7 +36,7 @@ class Runs(NamedTuple):
     taps
         Where the run of each tap (c u v) of some channels starts.
     views
-        For each v the first j inside the image, the j after the last, and the element that j = 0 sees.
+        For each v the place that j = 0 sees in a line that is dealt out.
     channels, rows, span, width, pitch
         The channels of a copy, the output rows of a band, the lines of a copy for one f, the outputs in a line, the
         distance from one f to the next.
@@ -41,8 +44,11 @@ class Runs(NamedTuple):
         The taps of a channel, the number of f, the stride, the padding above.
     height, breadth
         The size of the images.
+    lead, part, dealt
+        The zeros before a part, the distance from one part to the next, and where the first dealt line is.
     size
-        The elements of a copy, and of the vector that it may end in; 0: the images themselves are runs.
+        The elements of a copy, of the vectors that it may end in, and of the lines that are dealt out for it; 0: the
+        images themselves are runs.
     """
 
     taps: Array
@@ -59,6 +65,9 @@ class Runs(NamedTuple):
     top: int
     height: int
     breadth: int
+    lead: int
+    part: int
+    dealt: int
     size: int
 
 
@@ -82,11 +91,14 @@ def plan_runs(
     rows = min(oh, max(1, positions // ow))
     rows = -(-oh // -(-oh // rows))  # bands of about the same height
     span, phases = rows + (kh - 1) * dh // sh, min(sh, (kh - 1) * dh + 1)
-    views = [(*inside(ow, start, sw, w), start) for start in range(-left, kw * dw - left, dw)]
-    in_place = kw == 1 and (ow, left, top, sh, sw) == (w, 0, 0, 1, 1) and oh + (kh - 1) * dh <= h
-    pitch = -(-span * ow // 16) | 1  # cache lines of float32: an odd number, so that taps spread over the cache's sets
-    pitch *= 16
+    in_place = depth is not None and kw == 1 and (ow, left, top, sh, sw) == (w, 0, 0, 1, 1) and oh + (kh - 1) * dh <= h
+    last = LINE * -(-ow // LINE)  # what is copied of a line
+    pitch = -(-((span - 1) * ow + last) // LINE) | 1  # an odd number of cache lines: taps spread over the cache's sets
+    pitch *= LINE
     copied = kw * phases * pitch
+    lead = max(0, -(-left // sw))
+    steps = range(-left, kw * dw - left, dw)
+    part = max(lead + LINE * -(-w // (sw * LINE)), lead + steps[-1] // sw + last)
     together = channels
     if depth is not None:
         fitting = depth // (kh * kw) if in_place else min(depth // (kh * kw), ELEMENTS // copied)
@@ -94,12 +106,13 @@ def plan_runs(
     c, u, v = np.ogrid[:together, :kh, :kw]
     copy = ((c * kw + v) * phases + u * dh % sh) * pitch + u * dh // sh * ow
     taps = np.broadcast_to(c * h * w + u * dh * w if in_place else copy, (together, kh, kw))
+    dealt = together * copied + BYTES
     return Runs(
         taps.ravel().astype(np.intp),
-        np.array(views),
+        np.array([step % sw * part + lead + step // sw for step in steps]),
         *(together, rows, span, ow),
         *(pitch, kh * kw, phases, sh, sw, top, h, w),
-        0 if in_place else together * copied + BYTES,
+        *(lead, part, dealt, 0 if in_place else dealt + phases * span * sw * part),
     )
 
 
@@ -109,28 +122,20 @@ def copy_runs(runs: Any, start: Any, x: Any, image: Any, channels: Any, row: Any
 
     `image` is the place in x, which is flat, of the first of the channels.
     """
-    views, lines = len(plan.views), plan.span * plan.width
-    for i in range(channels * views * plan.phases):
-        f, v, c = i % plan.phases, i // plan.phases % views, i // plan.phases // views
-        first, stop, left = plan.views[v, 0], plan.views[v, 1], plan.views[v, 2]
-        top = row * plan.sh + f - plan.top
-        above = min(max(0, -(top // plan.sh)), plan.span)
-        below = max(above, min(plan.span, (plan.height - 1 - top) // plan.sh + 1))
-        place = start + i * plan.pitch
-        at, pitch = image + (c * plan.height + top) * plan.breadth + left, plan.sh * plan.breadth
-        _clear(runs, place, place + above * plan.width)
-        if plan.sw == 1:
-            _copy_lines(runs, place, plan.width, x, at, pitch, above, below, first, stop)
-        elif plan.sw == 2:
-            _copy_every_second(runs, place, plan.width, x, at, pitch, above, below, first, stop)
-        elif plan.sw == 3:
-            _copy_every_third(runs, place, plan.width, x, at, pitch, above, below, first, stop)
-        else:
-            _clear(runs, place, place + lines)
+    views, line, dealt = len(plan.views), plan.sw * plan.part, start + plan.dealt
+    _clear(runs, dealt, start + plan.size)
+    for c in range(channels):
+        for f in range(plan.phases):
+            top = row * plan.sh + f - plan.top
+            above = min(max(0, -(top // plan.sh)), plan.span)
+            below = min(plan.span, (plan.height - 1 - top) // plan.sh + 1)
             for q in range(above, below):
-                for j in range(first, stop):
-                    runs[place + q * plan.width + j] = x[at + q * pitch + j * plan.sw]
-        _clear(runs, place + below * plan.width, place + lines)
+                at = image + (c * plan.height + top + q * plan.sh) * plan.breadth
+                _deal(runs, dealt + (f * plan.span + q) * line + plan.lead, plan.part, x, at, plan.breadth, plan.sw)
+        for v in range(views):
+            for f in range(plan.phases):
+                place = start + ((c * views + v) * plan.phases + f) * plan.pitch
+                _copy_lines(runs, place, plan.width, dealt + f * plan.span * line + plan.views[v], line, plan.span)
 
 
 @jit
@@ -139,23 +144,46 @@ def _clear(runs: Any, start: Any, stop: Any) -> None:
         store(runs, i, 0, 1, stop - i, full(runs.dtype.type(0), 1, 1))
 
 
-def _copier(step: int) -> Any:
-    """Compile: runs[place + q * width + j] = x[at + q * pitch + j * step] for first <= j < stop, zero for other j.
-
-    Whole vectors are written, the last of each line first: what it writes beyond its line is then overwritten.
-    """
-
-    @jit
-    def copy(
-        runs: Any, place: Any, width: Any, x: Any, at: Any, pitch: Any, above: Any, below: Any, first: Any, stop: Any
-    ) -> None:
-        lanes = BYTES // x.itemsize
-        for j in range((width - 1) // lanes * lanes, -1, -lanes):
-            for q in range(above, below):
-                seen = load_every(x, at + q * pitch + j * step, step, first - j, stop - j)
-                store(runs, place + q * width + j, 0, 1, lanes, seen)
-
-    return copy
+@jit(forceinline=True)
+def _copy_lines(runs: Any, place: Any, width: Any, at: Any, pitch: Any, count: Any) -> None:
+    """Copy lines by whole vectors: what is written beyond a line is overwritten with the next."""
+    lanes = BYTES // runs.itemsize
+    for q in range(count):
+        start, source, j = place + q * width, at + q * pitch, 0
+        while j < width:
+            store_whole(runs, start + j, 0, load(runs, source + j, 0, 1, 1))
+            j += lanes
 
 
-_copy_lines, _copy_every_second, _copy_every_third = _copier(1), _copier(2), _copier(3)
+def _dealer(ways: int) -> Any:
+    """Compile: element e of a line to place e // ways of part e % ways."""
+
+    @jit(forceinline=True)
+    def deal_line(runs: Any, place: Any, pitch: Any, x: Any, at: Any, breadth: Any) -> None:
+        lanes, zero = BYTES // x.itemsize, x.dtype.type(0)
+        e = 0
+        while e + ways * lanes <= breadth:
+            store_whole(runs, place, pitch, deal(x, at + e, None, ways, zero))
+            e += ways * lanes
+            place += lanes
+        if e < breadth:
+            store_whole(runs, place, pitch, deal(x, at + e, breadth - e, ways, zero))
+
+    return deal_line
+
+
+_deal_1, _deal_2, _deal_3 = map(_dealer, (1, 2, 3))
+
+
+@jit(forceinline=True)
+def _deal(runs: Any, place: Any, pitch: Any, x: Any, at: Any, breadth: Any, ways: Any) -> None:
+    if ways == 1:
+        _deal_1(runs, place, pitch, x, at, breadth)
+    elif ways == 2:
+        _deal_2(runs, place, pitch, x, at, breadth)
+    elif ways == 3:
+        _deal_3(runs, place, pitch, x, at, breadth)
+    else:
+        for p in range(ways):
+            for e in range(p, breadth, ways):
+                runs[place + p * pitch + e // ways] = x[at + e]

@@ -351,29 +351,6 @@ def load_at(typingctx: Any, x: Any, start: Any, offsets: Any, first: Any, column
 
 
 @intrinsic(prefer_literal=True)
-def load_every(typingctx: Any, x: Any, start: Any, step: Any, first: Any, stop: Any) -> Any:
-    """One vector of the elements x[start + i * step] for first <= i < stop; the other lanes i are zero."""
-    tile, stride = _tile_of(x, 1, 1), _size(step)
-
-    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
-        at, begin, end = (_as_index(context, builder, sig.args[i], values[i]) for i in (1, 3, 4))
-        begin = builder.mul(begin, _INDEX(stride))
-        end = builder.sub(builder.mul(end, _INDEX(stride)), _INDEX(stride - 1))
-        out = ir.Constant(tile.vector, ir.Undefined)
-        for part in range(stride):
-            shift = _INDEX(part * tile.lanes)
-            before = _first(builder, builder.sub(begin, shift), tile.lanes)
-            only = builder.and_(_first(builder, builder.sub(end, shift), tile.lanes), builder.not_(before))
-            seen = _read(builder, _address(context, builder, x, values[0], builder.add(at, shift)), tile, only)
-            places = [i * stride - part * tile.lanes for i in range(tile.lanes)]
-            chosen = [tile.lanes + place if 0 <= place < tile.lanes else i for i, place in enumerate(places)]
-            out = builder.shuffle_vector(out, seen, ir.Constant(ir.VectorType(_LANE, tile.lanes), chosen))
-        return _make(builder, tile, lambda m, v: out)
-
-    return signature(tile, x, start, step, first, stop), emit
-
-
-@intrinsic(prefer_literal=True)
 def broadcast(typingctx: Any, x: Any, start: Any, rows: Any) -> Any:
     """One vector a row, all lanes of row m being x[start + m]."""
     tile = _tile_of(x, _size(rows), 1)
