@@ -47,10 +47,12 @@ from minigrad.ops import *
 from minigrad.random import Generator, manual_seed
 from minigrad.runtime import (
     MemoryStats,
+    get_conv_precision,
     get_num_threads,
     limit_kept_memory,
     memory_stats,
     release_memory,
+    set_conv_precision,
     set_num_threads,
 )
 from minigrad.tensor import Tensor, enable_grad, no_grad

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from numba import prange
 
 from minigrad.kernels import geometry
+from minigrad.kernels.cpu import winograd
 from minigrad.kernels.cpu.compiler import jit, kernel
 from minigrad.kernels.cpu.memory import empty
 from minigrad.kernels.cpu.runs import copy_runs, plan_runs
@@ -87,6 +88,10 @@ def correlate(x: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, 
     (n, _, *image), (o, channels, *window) = x.shape, weight.shape
     if n * o * size[0] * size[1] == 0 or x.size == 0 or weight.size == 0:
         return np.zeros((n, o, *size), x.dtype)
+    if window == [3, 3] and stride == dilation == (1, 1):
+        faster = winograd.correlate(x, weight, size, padding, groups)
+        if faster is not None:
+            return faster
     plan = plan_runs(tuple(image), size, tuple(window), stride, padding, dilation, channels, POSITIONS, DEPTH)
     rows, columns = tile_of_sums(o // groups)
     threads = get_num_threads()

@@ -286,6 +286,18 @@ def full(typingctx: Any, value: Any, rows: Any, columns: Any) -> Any:
     return signature(tile, value, rows, columns), emit
 
 
+@intrinsic
+def full_like(typingctx: Any, other: Any, value: Any) -> Any:
+    """One vector of one value, with the dtype of another tile."""
+    tile = Tile(other.dtype, 1, 1, other.lanes)
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        vector = _splat(builder, context.cast(builder, values[1], value, tile.dtype), tile.lanes)
+        return _make(builder, tile, lambda m, v: vector)
+
+    return signature(tile, other, value), emit
+
+
 @intrinsic(prefer_literal=True)
 def load(typingctx: Any, x: Any, start: Any, pitch: Any, rows: Any, columns: Any) -> Any:
     """Rows of vectors from memory: row m begins at x[start + m * pitch]."""
@@ -465,6 +477,126 @@ def _pick(builder: Any, vectors: list[Any], places: Sequence[int]) -> Any:
         lanes = [width + e % width if e // width == v else i for i, e in enumerate(places)]
         out = builder.shuffle_vector(out, vector, ir.Constant(ir.VectorType(_LANE, width), lanes))
     return out
+
+
+@intrinsic(prefer_literal=True)
+def deal_lines(
+    typingctx: Any, x: Any, start: Any, pitch: Any, above: Any, below: Any, first: Any, stop: Any, ways: Any, side: Any
+) -> Any:  # fmt: skip
+    """What overlapping squares see, `ways` apart: vector (i, j) is x[p], x[p + ways], ..., p = start + i * pitch + j.
+
+    There are `side` rows and columns. Of line i the elements x[start + i * pitch + e] with first <= e < stop are read
+    if above <= i < below; others are zero.
+    """
+    rows, step = _size(side), _size(ways)
+    tile = _tile_of(x, rows, rows)
+    width = tile.lanes
+    parts = -(-((width - 1) * step + rows) // width)
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        at, skip, top, bottom, begin, end = (_as_index(context, builder, sig.args[i], values[i]) for i in range(1, 7))
+        vectors = []
+        for i in range(rows):
+            inside = builder.and_(
+                builder.icmp_signed("<=", top, _INDEX(i)), builder.icmp_signed("<", _INDEX(i), bottom)
+            )
+            limit, line = builder.select(inside, end, _INDEX(0)), builder.add(at, builder.mul(skip, _INDEX(i)))
+            seen = []
+            for v in range(parts):
+                shift = _INDEX(v * width)
+                before = _first(builder, builder.sub(begin, shift), width)
+                only = builder.and_(_first(builder, builder.sub(limit, shift), width), builder.not_(before))
+                seen.append(
+                    _read(builder, _address(context, builder, x, values[0], builder.add(line, shift)), tile, only)
+                )
+            vectors += [_pick(builder, seen, range(j, j + step * width, step)) for j in range(rows)]
+        return _make(builder, tile, lambda m, v: vectors[m * rows + v])
+
+    return signature(tile, x, start, pitch, above, below, first, stop, ways, side), emit
+
+
+@intrinsic(prefer_literal=True)
+def collect_lines(typingctx: Any, x: Any, start: Any, pitch: Any, height: Any, count: Any, tile: Any) -> Any:
+    """Write squares that touch, vector (i, j) to x[p], x[p + columns], ... with p = start + i * pitch + j.
+
+    Of the first `height` lines `count` elements are written (None: all).
+    """
+    width = tile.lanes
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        at, skip, lines = (_as_index(context, builder, sig.args[i], values[i]) for i in range(1, 4))
+        masks = _masks_of_parts(context, builder, count, values[4], Tile(tile.dtype, tile.columns, 1, width))
+        for i in range(tile.rows):
+            with builder.if_then(builder.icmp_signed("<", _INDEX(i), lines)):
+                vectors = [_vector(builder, tile, values[5], i, j) for j in range(tile.columns)]
+                for v in range(tile.columns):
+                    places = [e % tile.columns * width + e // tile.columns for e in range(v * width, (v + 1) * width)]
+                    index = builder.add(builder.add(at, builder.mul(skip, _INDEX(i))), _INDEX(v * width))
+                    place = _address(context, builder, x, values[0], index)
+                    _write(builder, place, _pick(builder, vectors, places), x.dtype, masks[v])
+        return context.get_dummy_value()
+
+    return signature(types.none, x, start, pitch, height, count, tile), emit
+
+
+@intrinsic(prefer_literal=True)
+def row(typingctx: Any, tile: Any, m: Any) -> Any:
+    """Row m of a tile."""
+    result = Tile(tile.dtype, 1, tile.columns, tile.lanes)
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        return _make(builder, result, lambda _, v: _vector(builder, tile, values[0], _size(m), v))
+
+    return signature(result, tile, m), emit
+
+
+@intrinsic
+def stack(typingctx: Any, rows: Any) -> Any:
+    """One tile of a tuple of rows."""
+    tile = rows[0]
+    result = Tile(tile.dtype, len(rows), tile.columns, tile.lanes)
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        tiles = cgutils.unpack_tuple(builder, values[0])
+        return _make(builder, result, lambda m, v: _vector(builder, tile, tiles[m], 0, v))
+
+    return signature(result, rows), emit
+
+
+@intrinsic
+def turn(typingctx: Any, tile: Any) -> Any:
+    """The tile whose vector (m, v) is the tile's (v, m)."""
+    result = Tile(tile.dtype, tile.columns, tile.rows, tile.lanes)
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        return _make(builder, result, lambda m, v: _vector(builder, tile, values[0], v, m))
+
+    return signature(result, tile), emit
+
+
+@intrinsic(prefer_literal=True)
+def arrange(typingctx: Any, tile: Any, rows: Any) -> Any:
+    """The same vectors in the same order, in so many rows."""
+    result = Tile(tile.dtype, _size(rows), tile.rows * tile.columns // _size(rows), tile.lanes)
+    return signature(result, tile, rows), lambda context, builder, sig, values: values[0]
+
+
+@intrinsic
+def sum_rows(typingctx: Any, tile: Any) -> Any:
+    """The sum of a tile's rows, added in pairs."""
+    result = Tile(tile.dtype, 1, tile.columns, tile.lanes)
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        def vector_at(m: int, v: int) -> Any:
+            vectors = [_vector(builder, tile, values[0], i, v) for i in range(tile.rows)]
+            while len(vectors) > 1:
+                pairs = zip(vectors[::2], vectors[1::2], strict=False)
+                vectors = [builder.fadd(x, y) for x, y in pairs] + vectors[len(vectors) // 2 * 2 :]
+            return vectors[0]
+
+        return _make(builder, result, vector_at)
+
+    return signature(result, tile), emit
 
 
 @intrinsic

@@ -1,0 +1,312 @@
+"""Winograd's convolution for windows of 3x3: fewer products, for sums before and after them.
+
+An output square of m x m sees a square of side m + 2. That and the window are transformed, B' d B and G w G', so that
+the transformed output is their product, element by element, summed over the channels (Lavin and Gray, 2015):
+
+    y = A' (sum over c of (G w[c] G') * (B' d[c] B)) A
+
+Of the 9 m^2 products of an output square and a channel (m + 2)^2 remain. In the order (i j c t) of the transformed
+squares, i j being the element and t the square, they are matrix products over c.
+
+The transforms come from polynomials (Toom and Cook): rows of A, G and B belong to the points 0, 1, -1, infinity for
+m = 2, and 0, 3/4, -3/4, 3/2, -3/2, infinity for m = 4: the usual 0, 1, -1, 2, -2 would have twice the error. The
+factors of G and B are whole numbers, so that the smallest numbers stay exact; at the end y is divided by the excess.
+
+Sums of far-away elements cancel in y, but not where one of them is infinite, NaN or so large that they overflow. Then
+the result is not finite, and the caller computes it by direct sums.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import prange
+
+from minigrad.kernels.cpu import precision
+from minigrad.kernels.cpu.compiler import jit, kernel
+from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.simd import (
+    arrange,
+    broadcast,
+    collect_lines,
+    deal_lines,
+    fma,
+    full,
+    full_like,
+    lanes,
+    load,
+    registers,
+    row,
+    stack,
+    store_whole,
+    sum_rows,
+    turn,
+)
+from minigrad.kernels.cpu.threads import get_num_threads
+
+Array = npt.NDArray[Any]
+Pair = tuple[int, int]
+
+DEPTH = 96  # channels in one sum, at most: what bounds its rounding
+
+
+class Squares(NamedTuple):
+    """Images cut into squares of outputs, and squares into panels that a thread transforms and multiplies together.
+
+    groups, channels, outputs
+        The groups, and how many channels and outputs each has.
+    height, breadth, oh, ow, top, left
+        The sizes of an image and of an output, and the padding.
+    down, across, total
+        Squares in a column and a row of an output, and in all images.
+    panel, pitch
+        Squares in a panel, and the distance from what one channel has of them to the next.
+    """
+
+    groups: int
+    channels: int
+    outputs: int
+    height: int
+    breadth: int
+    oh: int
+    ow: int
+    top: int
+    left: int
+    down: int
+    across: int
+    total: int
+    panel: int
+    pitch: int
+
+
+def correlate(x: Array, weight: Array, size: Pair, padding: Pair, groups: int) -> Array | None:
+    """Cross-correlate images with windows of 3x3, stride and dilation 1; None where direct sums do it better."""
+    (n, _, height, breadth), (o, channels, _, _) = x.shape, weight.shape
+    outputs = o // groups
+    m = best_square(n, channels, outputs, size)
+    if not m:
+        return None
+    rows, columns = tile_of_products(outputs)
+    width = lanes(x.dtype)
+    down, across = (-(-s // m) for s in size)
+    panel = columns * width
+    pitch = panel if across % width == 0 else panel + width  # whole vectors are written, also where a line ends
+    plan = Squares(
+        *(groups, channels, outputs),
+        *(height, breadth, *size, *padding),
+        *(down, across, n * down * across),
+        *(panel, pitch),
+    )
+    threads, elements, tiles = get_num_threads(), (m + 2) ** 2, -(-outputs // rows)
+    parts = min(tiles, -(-4 * threads // (groups * -(-plan.total // panel))))  # of the outputs, where squares are few
+    packed = empty((groups * tiles * elements * channels * rows,), x.dtype)
+    scratch = empty((threads, (elements * (channels + rows) + 1) * pitch + width), x.dtype)
+    y, finite = empty((n, o, *size), x.dtype), np.ones(threads, np.bool_)
+    transform_weights, multiply = products_of_squares(width, rows, columns, m)
+    transform_weights(packed, np.ascontiguousarray(weight).reshape(-1), plan)
+    multiply(y.reshape(-1), np.ascontiguousarray(x).reshape(-1), packed, scratch, finite, plan, parts)
+    return y if finite.all() else None
+
+
+def best_square(n: int, channels: int, outputs: int, size: Pair) -> int:
+    """Choose the side of the squares; 0 for direct sums."""
+    for m in precision.squares():
+        down, across = (-(-s // m) for s in size)
+        products = (m + 2) ** 2 * down * across / (9 * size[0] * size[1])  # as a part of those of direct sums
+        transforms = 4 * products * (1 / channels + 1 / outputs)
+        if min(channels, outputs) >= 16 and products + transforms < 0.8:
+            return m
+    return 0
+
+
+@functools.cache
+def tile_of_products(outputs: int) -> tuple[int, int]:
+    """Choose the outputs and vectors of squares of a tile of products."""
+    columns = 2 if registers() > 16 else 1
+    most = min(12, registers() // columns - 2)
+    return -(-outputs // -(-outputs // most)), columns
+
+
+# Transforms of a tile's rows
+
+
+@jit(forceinline=True)
+def _input_2(d: Any) -> Any:
+    return stack((row(d, 0) - row(d, 2), row(d, 1) + row(d, 2), row(d, 2) - row(d, 1), row(d, 1) - row(d, 3)))
+
+
+@jit(forceinline=True)
+def _input_4(d: Any) -> Any:
+    d0, d1, d2, d3, d4, d5 = row(d, 0), row(d, 1), row(d, 2), row(d, 3), row(d, 4), row(d, 5)
+    even_p, odd_p = _sum_of(d, -36, d2, 16, d4), _sum_of(d, -27, d1, 12, d3)
+    even_q, odd_q = _sum_of(d, -18, d2, 32, d4), _sum_of(d, -27, d1, 48, d3)
+    zero = fma(full_like(d, 81), d0, _sum_of(d, -180, d2, 64, d4))
+    infinity = fma(full_like(d, 81), d1, _sum_of(d, -180, d3, 64, d5))
+    return stack((zero, even_p + odd_p, even_p - odd_p, even_q + odd_q, even_q - odd_q, infinity))
+
+
+@jit(forceinline=True)
+def _sum_of(d: Any, a: Any, x: Any, b: Any, y: Any) -> Any:
+    return fma(full_like(d, a), x, full_like(d, b) * y)
+
+
+@jit(forceinline=True)
+def _output_2(d: Any) -> Any:
+    return stack((row(d, 0) + (row(d, 1) + row(d, 2)), (row(d, 1) - row(d, 2)) - row(d, 3)))
+
+
+@jit(forceinline=True)
+def _output_4(d: Any) -> Any:
+    p, q, pp, qq = full_like(d, 0.75), full_like(d, 1.5), full_like(d, 0.5625), full_like(d, 2.25)
+    ppp, qqq = full_like(d, 0.421875), full_like(d, 3.375)
+    even_p, odd_p = row(d, 1) + row(d, 2), row(d, 1) - row(d, 2)
+    even_q, odd_q = row(d, 3) + row(d, 4), row(d, 3) - row(d, 4)
+    return stack(
+        (
+            row(d, 0) + (even_p + even_q),
+            fma(q, odd_q, p * odd_p),
+            fma(qq, even_q, pp * even_p),
+            fma(qqq, odd_q, fma(ppp, odd_p, row(d, 5))),
+        )
+    )
+
+
+@jit
+def _weight_2(a: Any, b: Any, c: Any) -> Any:
+    return 2 * a, a + b + c, a - b + c, 2 * c
+
+
+@jit
+def _weight_4(a: Any, b: Any, c: Any) -> Any:
+    p, q = 512 * a + 288 * c, 64 * a + 144 * c
+    return 192 * a, -p - 384 * b, -p + 384 * b, q + 96 * b, q - 96 * b, 243 * c
+
+
+_TRANSFORMS = {2: (_input_2, _output_2, _weight_2, 1 / 2), 4: (_input_4, _output_4, _weight_4, 1 / (243 * 64))}
+"""For each m: B', A', G with whole numbers, and the factor that then remains."""
+
+
+@functools.cache
+def products_of_squares(lanes: int, rows: int, columns: int, m: int) -> tuple[Callable[..., None], Callable[..., None]]:
+    """Compile `correlate` for squares of side m, and tiles of so many outputs by vectors of squares."""
+    side, pixels, elements = m + 2, m * m, (m + 2) ** 2
+    transform_input, transform_output, transform_weight, factor = _TRANSFORMS[m]
+
+    @kernel
+    def transform_weights(packed: Any, weight: Any, plan: Any) -> None:
+        """Write G w G' in the order (group, tile of outputs, i j, channel, output)."""
+        for tile in prange(plan.groups * -(-plan.outputs // rows)):
+            transform_tile(packed, weight, plan, tile)
+
+    @jit
+    def transform_tile(packed: Any, weight: Any, plan: Any, tile: Any) -> None:
+        tiles, step = -(-plan.outputs // rows), plan.channels * rows
+        first = tile % tiles * rows
+        for c in range(plan.channels):
+            for r in range(rows):
+                at, place = tile * elements * step + c * rows + r, 0
+                if first + r < plan.outputs:
+                    place = ((tile // tiles * plan.outputs + first + r) * plan.channels + c) * 9
+                    lines = (
+                        transform_line(weight, place),
+                        transform_line(weight, place + 3),
+                        transform_line(weight, place + 6),
+                    )
+                    for j in range(side):
+                        column = transform_weight(lines[0][j], lines[1][j], lines[2][j])
+                        for i in range(side):
+                            packed[at + (i * side + j) * step] = column[i]
+                else:
+                    for k in range(elements):
+                        packed[at + k * step] = 0
+
+    @jit
+    def transform_line(weight: Any, at: Any) -> Any:
+        return transform_weight(np.float64(weight[at]), np.float64(weight[at + 1]), np.float64(weight[at + 2]))
+
+    @kernel
+    def multiply(y: Any, x: Any, weight: Any, scratch: Any, finite: Any, plan: Any, parts: Any) -> None:
+        threads, blocks = len(scratch), plan.groups * -(-plan.total // plan.panel) * parts
+        for t in prange(threads):
+            for block in range(t * blocks // threads, (t + 1) * blocks // threads):
+                finite[t] &= multiply_block(y, x, weight, scratch[t], plan, block, parts)
+
+    @jit
+    def multiply_block(y: Any, x: Any, weight: Any, scratch: Any, plan: Any, block: Any, parts: Any) -> Any:
+        """Compute one part of a group's outputs in one panel of squares; return whether they are finite."""
+        part, group, first = block % parts, block // parts % plan.groups, block // parts // plan.groups * plan.panel
+        count, tiles = min(plan.panel, plan.total - first), -(-plan.outputs // rows)
+        sums = elements * plan.channels * plan.pitch  # where the scratch has products
+        zeros = sums + elements * rows * plan.pitch  # and zeros, unless a result is not finite
+        scratch[zeros:] = 0
+        transform_images(scratch, x, plan, group, first, count)
+        for tile in range(part * tiles // parts, (part + 1) * tiles // parts):
+            sum_products(scratch, sums, weight, (group * tiles + tile) * elements * plan.channels * rows, plan)
+            transform_sums(y, scratch, sums, zeros, plan, group, tile * rows, first, count)
+        result = True
+        for t in range(zeros, zeros + count):
+            result &= scratch[t] == 0
+        return result
+
+    @jit
+    def locate(plan: Any, first: Any, t: Any, count: Any) -> Any:
+        """The image, line and column of a square, and for how many squares a vector runs on from there."""
+        line, across = (first + t) // plan.across, (first + t) % plan.across
+        return line // plan.down, line % plan.down * m, across * m, min(lanes, plan.across - across, count - t)
+
+    @jit
+    def transform_images(seen: Any, x: Any, plan: Any, group: Any, first: Any, count: Any) -> None:
+        """seen[i, j, c, t] = B' d B, where d is what the square first + t sees of a group's channel c."""
+        image, t = plan.height * plan.breadth, 0
+        while t < count:
+            i, down, across, run = locate(plan, first, t, count)
+            top, left = down - plan.top, across - plan.left
+            stop = min(plan.breadth - left, m * run + 2)
+            start = (i * plan.groups + group) * plan.channels * image + top * plan.breadth + left
+            for c in range(plan.channels):
+                d = deal_lines(x, start + c * image, plan.breadth, -top, plan.height - top, -left, stop, m, side)
+                d = turn(transform_input(turn(transform_input(d))))
+                store_whole(seen, c * plan.pitch + t, plan.channels * plan.pitch, arrange(d, elements))
+            t += run
+
+    @jit
+    def sum_products(scratch: Any, sums: Any, weight: Any, start: Any, plan: Any) -> None:
+        """sums[i, j, o, t] = the sum over c of weight[i, j, c, o] * scratch[i, j, c, t]."""
+        step, depth = plan.channels * rows, -(-plan.channels // -(-plan.channels // DEPTH))
+        for k in range(elements):
+            to = sums + k * rows * plan.pitch
+            for c in range(0, plan.channels, depth):
+                total = full(scratch.dtype.type(0), rows, columns)
+                for e in range(c, min(c + depth, plan.channels)):
+                    seen = load(scratch, (k * plan.channels + e) * plan.pitch, 0, 1, columns)
+                    total = fma(broadcast(weight, start + k * step + e * rows, rows), seen, total)
+                if c > 0:
+                    total = load(scratch, to, plan.pitch, rows, columns) + total
+                store_whole(scratch, to, plan.pitch, total)
+
+    @jit
+    def transform_sums(
+        y: Any, scratch: Any, sums: Any, zeros: Any, plan: Any, group: Any, output: Any, first: Any, count: Any
+    ) -> None:
+        """Write A' m A for the sums m of a tile of outputs, and add zero times all of it to `zeros`."""
+        plane, t = plan.oh * plan.ow, 0
+        scale, zero = full(scratch.dtype.type(factor * factor), 1, 1), full(scratch.dtype.type(0), 1, 1)
+        while t < count:
+            i, down, across, run = locate(plan, first, t, count)
+            height, width = min(m, plan.oh - down), min(m * run, plan.ow - across)
+            start = ((i * plan.groups + group) * plan.outputs + output) * plane + down * plan.ow + across
+            check = load(scratch, zeros + t, 0, 1, 1)
+            for r in range(min(rows, plan.outputs - output)):
+                d = arrange(load(scratch, sums + r * plan.pitch + t, rows * plan.pitch, elements, 1), side)
+                d = turn(transform_output(turn(transform_output(d)))) * scale
+                check = fma(sum_rows(arrange(d, pixels)), zero, check)
+                if width == m * lanes:
+                    collect_lines(y, start + r * plane, plan.ow, height, None, d)
+                else:
+                    collect_lines(y, start + r * plane, plan.ow, height, width, d)
+            store_whole(scratch, zeros + t, 0, check)
+            t += run
+
+    return transform_weights, multiply
