@@ -12,7 +12,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from minigrad.kernels import reference
-from minigrad.kernels.cpu import conv, exponential, gather, loss, norm, optim, pool, runs, threads
+from minigrad.kernels.cpu import conv, conv_pool, exponential, gather, loss, norm, optim, pool, runs, threads
+from minigrad.kernels.cpu import winners as sums_over_winners
 from minigrad.kernels.geometry import inside, output_size
 
 # ---- cases -----------------------------------------------------------------------------------------------------------
@@ -68,6 +69,20 @@ def pools(draw, dilated=False, special=False):
     x = draw(arrays((n, c, *image), special=special))
     g = draw(arrays((n, c, *size), x.dtype))
     return x, g, {"kernel_size": kernel, "stride": stride, "padding": padding, "ceil_mode": ceil_mode}, dilation
+
+
+@st.composite
+def pooled_convolutions(draw, special=False):
+    """x, weight, bias, g and the options of conv2d_pool."""
+    groups, depth = draw(st.integers(1, 2)), draw(st.integers(1, 9))
+    kernel, pool, padding = draw(pairs(1, 4)), draw(pairs(1, 3)), draw(pairs(0, 3))
+    image = [max(1, kernel[a] + pool[a] - 1 - 2 * padding[a]) + draw(st.integers(0, 12)) for a in (0, 1)]
+    size = [(image[a] + 2 * padding[a] - kernel[a] + 1) // pool[a] for a in (0, 1)]
+    n, outputs = draw(st.integers(0, 3)), groups * draw(st.integers(1, 6))
+    x = draw(arrays((n, groups * depth, *image), special=special))
+    weight, bias = draw(arrays((outputs, depth, *kernel), x.dtype)), draw(arrays((outputs,), x.dtype))
+    g = draw(arrays((n, outputs, *size), x.dtype))
+    return x, weight, bias, g, {"padding": padding, "groups": groups, "pool": pool, "relu": draw(st.booleans())}
 
 
 @st.composite
@@ -166,6 +181,65 @@ class TestConvolution:
 
 
 @pytest.mark.usefixtures("blocks")
+@pytest.mark.usefixtures("blocks")
+class TestPooledConvolution:
+    def places(self, x, weight, bias, options):
+        """What the convolution has at the places of each window (n o oh ow places)."""
+        settings = {"stride": (1, 1), "dilation": (1, 1), "padding": options["padding"], "groups": options["groups"]}
+        with np.errstate(invalid="ignore"):
+            y = reference.conv2d(x.astype("float64"), weight.astype("float64"), **settings) + bias[:, None, None]
+        (ph, pw), (n, o, h, w) = options["pool"], y.shape
+        windows = y[:, :, : h // ph * ph, : w // pw * pw].reshape(n, o, h // ph, ph, w // pw, pw)
+        return windows.transpose(0, 1, 2, 4, 3, 5).reshape(n, o, h // ph, w // pw, ph * pw), settings
+
+    @several
+    @given(pooled_convolutions())
+    def test_values_and_gradients(self, case):
+        x, weight, bias, g, options = case
+        places, settings = self.places(x, weight, bias, options)
+        y, (winners,) = with_threads(2, conv_pool.conv2d_pool, x, weight, bias, residuals=True, **options)
+        bound = 50 * np.finfo(x.dtype).eps * (1 + np.abs(places).max(initial=0))
+        largest = places.max(axis=-1) if places.size else places[..., 0]
+        np.testing.assert_allclose(y, np.maximum(largest, 0) if options["relu"] else largest, rtol=0, atol=bound)
+        chosen = np.take_along_axis(places, np.maximum(winners, 0)[..., None].astype(np.intp), axis=-1)[..., 0]
+        alive = winners >= 0
+        np.testing.assert_allclose(chosen[alive], largest[alive], rtol=0, atol=bound)
+        assert (largest[~alive] <= bound).all()
+        assert options["relu"] or alive.all()
+
+        spread = np.zeros(
+            (*places.shape[:2], *(x.shape[2 + a] + 2 * options["padding"][a] - weight.shape[2 + a] + 1 for a in (0, 1)))
+        )
+        for place, (a, b) in enumerate(np.ndindex(options["pool"])):
+            part = spread[:, :, a :: options["pool"][0], b :: options["pool"][1]]
+            part[:, :, : g.shape[2], : g.shape[3]] = np.where(winners == place, g, 0)
+        wide = x.astype("float64"), weight.astype("float64")
+        expected = (
+            reference.conv2d_input(spread, wide[1], shape=x.shape, **settings),
+            reference.conv2d_weight(spread, wide[0], shape=weight.shape, **settings),
+            spread.sum(axis=(0, 2, 3)),
+        )
+        for needs in [(True, True, True), (True, False, False), (False, True, False), (False, False, True)]:
+            arguments = g, needs, (x, weight, bias), None, (winners,)
+            found = with_threads(2, sums_over_winners.conv2d_pool_backward, *arguments, **options)
+            for one, exact, need in zip(found, expected, needs, strict=True):
+                assert (one is not None) == need
+                if need:
+                    assert (one.dtype, one.shape) == (x.dtype, exact.shape)
+                    terms = 1 + g.size * np.abs(g).max(initial=0) * max(np.abs(x).max(initial=0), np.abs(weight).max())
+                    np.testing.assert_allclose(one, exact, rtol=0, atol=20 * np.finfo(x.dtype).eps * terms)
+            again = with_threads(1, sums_over_winners.conv2d_pool_backward, *arguments, **options)
+            assert [a is None or a.tobytes() for a in found] == [a is None or a.tobytes() for a in again]
+
+    @several
+    @given(pooled_convolutions(special=True))
+    def test_nan_wins_wherever_it_is(self, case):
+        x, weight, bias, _, options = case
+        places, _ = self.places(x, weight, bias, options)
+        y, _ = conv_pool.conv2d_pool(x, weight, bias, residuals=True, **options)
+        np.testing.assert_array_equal(np.isnan(y), np.isnan(places).any(axis=-1))
+
+
 class TestPooling:
     @several
     @given(pools(dilated=True, special=True))

@@ -16,7 +16,8 @@ from_numpy = to_numpy = np.asarray
 
 _COMPILED = {
     "conv": ("conv2d", "conv2d_input", "conv2d_weight"),
-    "conv_pool": ("conv2d_pool", "conv2d_pool_backward"),
+    "conv_pool": ("conv2d_pool",),
+    "winners": ("conv2d_pool_backward",),
     "pool": ("max_pool2d", "max_pool2d_backward", "max_pool2d_argmax", "avg_pool2d", "avg_pool2d_input"),
     "linalg": ("matmul", "linear", "linear_backward"),
     "norm": ("batch_norm", "batch_norm_backward"),
