@@ -20,7 +20,14 @@ def _chain(*ends: nn.Module) -> nn.Sequential:
 
 
 MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "max-pool 2x2": (lambda: nn.MaxPool2d(2), (4, 16, 32, 32)),
+    "max-pools": (
+        lambda: nn.Sequential(nn.MaxPool2d(3, 1, padding=1), nn.MaxPool2d(2), nn.MaxPool2d(3), nn.MaxPool2d(6)),
+        (4, 16, 36, 36),
+    ),
+    "average pools": (
+        lambda: nn.Sequential(nn.AvgPool2d(3, 1, padding=1), nn.AvgPool2d(2), nn.AvgPool2d(3), nn.AvgPool2d(6)),
+        (4, 16, 36, 36),
+    ),
     "convolution 3x3": (lambda: nn.Conv2d(64, 64, 3, padding=1), (4, 64, 32, 32)),
     "linear": (lambda: nn.Sequential(nn.Linear(1000, 1000), nn.ReLU(), nn.Linear(1000, 15)), (32, 1000)),
     "activations": (lambda: nn.Sequential(nn.BatchNorm1d(100), nn.Tanh(), nn.Sigmoid(), nn.Dropout()), (32, 100)),

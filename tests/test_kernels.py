@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from minigrad.kernels import reference
-from minigrad.kernels.cpu import conv, conv_pool, exponential, gather, loss, norm, optim, pool, runs, threads
+from minigrad.kernels.cpu import conv, conv_pool, exponential, gather, loss, norm, optim, pool, reduce, runs, threads
 from minigrad.kernels.cpu import winners as sums_over_winners
 from minigrad.kernels.geometry import inside, output_size
 
@@ -63,7 +63,7 @@ def pools(draw, dilated=False, special=False):
     ceil_mode = draw(st.booleans())
     # An image of a dilation's size at least: no window then steps over it with all its taps in the padding.
     fits = [max(dilation[a], dilation[a] * (kernel[a] - 1) + 1 - 2 * padding[a]) for a in (0, 1)]
-    image = [least + draw(st.integers(0, 9)) for least in fits]
+    image = [fits[0] + draw(st.integers(0, 9)), fits[1] + draw(st.integers(0, draw(st.sampled_from([9, 70]))))]
     size = [output_size(image[a], kernel[a], stride[a], padding[a], dilation[a], ceil_mode) for a in (0, 1)]
     n, c = draw(st.integers(0, 3)), draw(st.integers(1, 3))
     x = draw(arrays((n, c, *image), special=special))
@@ -111,6 +111,21 @@ def blocks(request):
     yield request.param
     patch.undo()
     runs.plan_runs.cache_clear()
+
+
+@pytest.fixture(params=["usual", "tiny"], scope="module")
+def bands(request):
+    """Bands of the usual height, and so low that every image needs several."""
+    patch = pytest.MonkeyPatch()
+    plans = pool._max_plan, pool._max_backward_plan, pool._forward_plan, pool._average_backward_plan
+    if request.param == "tiny":
+        patch.setattr(pool, "ELEMENTS", 1)
+    for plan in plans:
+        plan.cache_clear()
+    yield request.param
+    patch.undo()
+    for plan in plans:
+        plan.cache_clear()
 
 
 several = settings(max_examples=30, deadline=None)
@@ -181,7 +196,6 @@ class TestConvolution:
 
 
 @pytest.mark.usefixtures("blocks")
-@pytest.mark.usefixtures("blocks")
 class TestPooledConvolution:
     def places(self, x, weight, bias, options):
         """What the convolution has at the places of each window (n o oh ow places)."""
@@ -240,6 +254,7 @@ class TestPooledConvolution:
         np.testing.assert_array_equal(np.isnan(y), np.isnan(places).any(axis=-1))
 
 
+@pytest.mark.usefixtures("bands")
 class TestPooling:
     @several
     @given(pools(dilated=True, special=True))
@@ -275,6 +290,17 @@ class TestPooling:
         options |= {"shape": x.shape, "count_include_pad": include}
         check("avg_pool2d_input", pool.avg_pool2d_input, g, terms=16 * 4, **options)
 
+    @pytest.mark.parametrize("shape", [(3, 7, 8, 8), (1, 1, 7, 7), (5, 3, 33, 40), (2, 9, 1, 1), (0, 2, 3, 3)])
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_windows_of_the_whole_image(self, shape, dtype):
+        rng = np.random.default_rng(0)
+        x, g = rng.standard_normal(shape).astype(dtype), rng.standard_normal((*shape[:2], 1, 1)).astype(dtype)
+        options = {"kernel_size": shape[2:], "stride": shape[2:], "padding": (0, 0), "ceil_mode": False}
+        check("max_pool2d_argmax", pool.max_pool2d_argmax, x, exact=True, dilation=(1, 1), **options)
+        options["count_include_pad"] = True
+        check("avg_pool2d", pool.avg_pool2d, x, **options)
+        check("avg_pool2d_input", pool.avg_pool2d_input, g, shape=shape, **options)
+
     def test_a_window_of_minus_infinity_chooses_its_first_pixel(self):
         x = np.full((1, 1, 3, 4), -np.inf, "float32")
         options = {"kernel_size": (2, 2), "stride": (2, 2), "padding": (1, 1), "dilation": (1, 1), "ceil_mode": False}
@@ -286,6 +312,20 @@ class TestPooling:
         for place in range(9):
             image = np.where(np.arange(9).reshape(x.shape) == place, np.float32(np.nan), x)
             assert pool.max_pool2d_argmax(image, **options).item() == place
+
+
+class TestReductions:
+    @several
+    @given(st.data(), st.integers(0, 20), st.sampled_from([1, 3, 16, 40, 1000]))
+    def test_sums_of_rows(self, data, count, size):
+        x = np.ascontiguousarray(data.draw(arrays((count, size), special=True)))
+        sums = with_threads(2, reduce.row_sums, x)
+        assert (sums.dtype, sums.shape) == (x.dtype, (count,))
+        tolerance = 20 * np.finfo(x.dtype).eps
+        with np.errstate(invalid="ignore"):
+            expected = x.astype("float64").sum(axis=1)
+        np.testing.assert_allclose(sums, expected, rtol=tolerance, atol=tolerance * 4 * size)
+        assert with_threads(1, reduce.row_sums, x).tobytes() == sums.tobytes()
 
 
 class TestGather:

@@ -11,19 +11,25 @@ import pytest
 
 from minigrad.kernels.cpu import simd
 from minigrad.kernels.cpu.simd import (
+    add_wide,
     broadcast,
+    collect,
+    deal,
     fma,
     full,
     is_nan,
     load,
     load_at,
+    load_line,
     load_part,
+    load_wide,
     maximum,
     select,
     store,
     store_whole,
     sum_lanes,
     transpose,
+    width,
 )
 
 jit = numba.njit(error_model="numpy")
@@ -153,6 +159,86 @@ def test_integers_narrow(source):
     out = np.zeros(9, np.int8)
     places(out, x)
     assert out.tolist() == [3, -1, 3, -1, 3, -1, 3, -1, 0]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_whole_tiles_and_constants(dtype):
+    lanes = simd.lanes(dtype)
+
+    @jit
+    def copy(out, x):
+        store_whole(out, 1, 3 * width(x), load(x, 0, 2 * width(x), 2, 2))
+        return width(x)
+
+    x, out = numbers(dtype, 4 * lanes), np.zeros(6 * lanes + 1, dtype)
+    assert copy(out, x) == lanes
+    assert np.array_equal(out[1:].reshape(2, 3 * lanes)[:, : 2 * lanes], x.reshape(2, 2 * lanes))
+    assert not out[1:].reshape(2, 3 * lanes)[:, 2 * lanes :].any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("ways", [1, 2, 3, 4])
+def test_what_is_dealt_out_is_collected_again(dtype, ways):
+    lanes = simd.lanes(dtype)
+
+    @jit
+    def there_and_back(dealt, back, x):
+        parts = deal(load(x, 0, 0, 1, ways))
+        store_whole(dealt, 0, lanes, parts)
+        store_whole(back, 0, 0, collect(parts))
+
+    x, dealt, back = numbers(dtype, ways * lanes), np.zeros((ways, lanes), dtype), np.zeros(ways * lanes, dtype)
+    there_and_back(dealt.reshape(-1), back, x)
+    assert np.array_equal(dealt, x.reshape(lanes, ways).T)
+    assert np.array_equal(back, x)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_rest_comes_after_the_end_of_a_line(dtype):
+    lanes = simd.lanes(dtype)
+
+    @jit
+    def copy(out, x, count):
+        store_whole(out, 0, 0, load_line(x, 1, count, 2, -np.inf))
+
+    for count in (0, 1, lanes, lanes + 3, 2 * lanes):
+        x, out = numbers(dtype, 1 + count), np.empty(2 * lanes, dtype)
+        copy(out, x, count)
+        assert np.array_equal(out, np.pad(x[1:], (0, 2 * lanes - count), constant_values=-np.inf))
+
+
+@pytest.mark.parametrize("source", [np.uint8, np.int32])
+@pytest.mark.parametrize("target", [np.int32, np.int64])
+def test_integers_widen(source, target):
+    lanes = simd.lanes(target)
+
+    @jit
+    def widen(out, x, count):
+        store_whole(out, 0, 0, load_wide(x, 1, count, out))
+        store_whole(out, lanes, 0, load_wide(x, len(x) - lanes, None, out))
+
+    x = np.arange(200, 201 + lanes).astype(source)
+    for count in (0, 1, lanes):
+        out = np.full((2, lanes), -1, target)
+        widen(out.reshape(-1), x, count)
+        assert out[0].tolist() == [*x[1 : 1 + count], *[0] * (lanes - count)]
+        assert out[1].tolist() == x[-lanes:].tolist()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sums_of_any_dtype_in_float64(dtype):
+    lanes = simd.lanes(dtype)
+
+    @jit
+    def total(out, x):
+        store_whole(out, 0, 8, add_wide(full(1.0, 2, 1), load(x, 0, lanes, 2, 1)))
+
+    x, out = numbers(dtype, 2 * lanes), np.empty((2, 8))
+    total(out.reshape(-1), x)
+    expected = np.ones((2, 8))
+    for part in np.moveaxis(x.astype(np.float64).reshape(2, -1, 8), 1, 0):
+        expected += part
+    assert np.array_equal(out, expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

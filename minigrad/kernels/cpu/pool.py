@@ -1,12 +1,12 @@
-"""Pooling on the CPU.
+"""Pooling on the CPU, on lines that are dealt out by the stride: see lines.py.
 
-A line of an image is dealt out by the stride: with padding, element e goes to place e // stride of part e % stride.
-Then what one tap of the window meets at neighbouring positions are neighbours, too, and vectors do the work: in a
-forward pass each position gathers from its taps, in a backward pass each element from the positions that it is under.
+Windows are separable. A maximum is taken along the columns first, then along the rows, a sum the other way round, and
+what windows share is computed once. Backward, each element gathers from the positions that it is under.
 """
 
 import functools
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,41 +14,27 @@ from numba import prange
 
 from minigrad.kernels import geometry
 from minigrad.kernels.cpu.compiler import jit, kernel
-from minigrad.kernels.cpu.conv import conv2d_input, correlate
-from minigrad.kernels.cpu.memory import empty, zeros
+from minigrad.kernels.cpu.lines import ELEMENTS, LINES, Plan, band_of, collector, dealer, up
+from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.reduce import row_sums
 from minigrad.kernels.cpu.simd import (
     broadcast,
-    collect,
-    deal,
     full,
     is_nan,
     lanes,
     load,
-    registers,
+    load_line,
+    load_wide,
     select,
     store,
     store_whole,
+    width,
 )
 from minigrad.kernels.cpu.threads import get_num_threads
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
 Shape = tuple[int, ...]
-
-
-LINES = max(1, registers() // 8)  # lines of positions that are computed together
-
-
-class Plan(NamedTuple):
-    """The numbers of a pool."""
-
-    sh: int  # the stride
-    sw: int
-    lead: int  # rows, and places, before those of the image
-    left: int
-    rows: int
-    pitch: int  # from part to part of a line
-    lanes: int  # of a vector
 
 
 # ---- maxima ----------------------------------------------------------------------------------------------------------
@@ -60,16 +46,18 @@ def max_pool2d(
     """Take the maximum of each window, and remember the tap that has it: see `reference.max_pool2d_argmax`."""
     n, c, h, w = x.shape
     size = _size((h, w), kernel_size, stride, padding, dilation, ceil_mode)
-    y = empty((n * c, *size), x.dtype)
-    taps = empty((n * c, *size), np.uint8 if kernel_size[0] * kernel_size[1] <= 256 else np.int32)
+    y = empty((n, c, *size), x.dtype)
+    taps = empty((n, c, *size), np.uint8 if kernel_size[0] * kernel_size[1] <= 256 else np.int32)
     if y.size:
-        window = kernel_size, stride, padding, dilation
-        plan, offsets, numbers = _forward_plan((h, w), size, *window, x.dtype)
-        rows, columns = _first_taps((h, w), size, *window, plan.lanes, numbers.dtype)
-        parts = np.full((get_num_threads(), plan.rows * plan.sw * plan.pitch), -np.inf, x.dtype)
-        images = np.ascontiguousarray(x).reshape(n * c, h, w)
-        _max(y, taps, images, parts, offsets, numbers, rows, columns, plan)
-    return y.reshape(n, c, *size), (taps.reshape(n, c, *size),)
+        window = (h, w), size, kernel_size, stride, padding, dilation
+        plan, tables = _max_plan(n * c, *window, x.dtype)
+        threads = get_num_threads()
+        lines = empty((threads, plan.span * plan.sw * plan.pitch), x.dtype)
+        best = empty((threads, plan.span * plan.wide), x.dtype)
+        chosen = empty((threads, plan.span * plan.wide), tables[-1].dtype)
+        flat = y.reshape(-1), taps.reshape(-1), np.ascontiguousarray(x).reshape(-1)
+        _maxima(stride[1])(*flat, lines, best, chosen, *tables, plan)
+    return y, (taps,)
 
 
 def max_pool2d_argmax(
@@ -98,21 +86,204 @@ def max_pool2d_backward(
 ) -> tuple[Array]:
     """Give every element of g to the pixel that its window took."""
     (x,), (taps,) = inputs, residuals
-    (n, c, h, w), (oh, ow) = x.shape, g.shape[2:]
-    dx = empty((n * c, h, w), g.dtype)
+    n, c, *image = x.shape
+    dx = empty(x.shape, g.dtype)
     if dx.size:
-        window = kernel_size, stride, padding, dilation
-        plan, offsets, numbers, bounds = _backward_plan((h, w), (oh, ow), *window, g.dtype)
+        window = tuple(image), g.shape[2:], kernel_size, stride, padding, dilation
+        plan, tables = _max_backward_plan(n * c, *window, g.dtype)
         threads = get_num_threads()
-        spread = zeros((threads, plan.rows * plan.pitch), g.dtype)
-        chosen = zeros((threads, plan.rows * plan.pitch), numbers.dtype)
-        dealt = empty((threads, LINES, plan.sw, up(-(-w // plan.sw), plan.lanes)), g.dtype)
-        flat = (array.reshape(n * c, oh, ow) for array in (np.ascontiguousarray(g), taps))
-        _max_backward(dx, *flat, spread, chosen, dealt, offsets, numbers, bounds, plan)
-    return (dx.reshape(x.shape),)
+        shares = empty((threads, plan.span * plan.pitch), g.dtype)
+        chosen = empty((threads, plan.span * plan.pitch), tables[1].dtype)
+        parts = empty((threads, plan.band * plan.sw * plan.places), g.dtype)
+        flat = dx.reshape(-1), np.ascontiguousarray(g).reshape(-1), taps.reshape(-1)
+        _maxima_backward(stride[1])(*flat, shares, chosen, parts, *tables, plan)
+    return (dx,)
 
 
-# ---- averages, as convolutions with ones ---------------------------------------------------------------------------
+@functools.lru_cache(maxsize=256)
+def _max_plan(
+    images: int, image: Pair, size: Pair, window: Pair, stride: Pair, padding: Pair, dilation: Pair, dtype: Any
+) -> tuple[Plan, tuple[Array, ...]]:
+    """The plan and its tables.
+
+    Where the taps of a row are in a dealt line; where the rows of a window are among those of maxima; the numbers of
+    the taps of the first row and of the first column; the first taps inside the image, by row and by column.
+    """
+    (kh, kw), (dh, _) = window, dilation
+    plan, offsets = _forward_plan(images, image, size, window, stride, padding, dilation, 2, dtype)
+    rows = np.arange(kh) * dh * plan.wide
+    numbers = np.arange(max(kh, kw), dtype=f"i{np.dtype(dtype).itemsize}")
+    firsts = [np.zeros(up(size[a], step), numbers.dtype) for a, step in enumerate((LINES, lanes(dtype)))]
+    for a, first in enumerate(firsts):
+        for i in range(size[a]):
+            first[i] = geometry.inside(window[a], i * stride[a] - padding[a], dilation[a], image[a])[0]
+    return plan, (offsets, rows, numbers[:kw], numbers[:kh] * kw, firsts[0] * kw, firsts[1])
+
+
+@functools.cache
+def _maxima(ways: int) -> Callable[..., None]:
+    """Compile `max_pool2d` for a horizontal stride."""
+    deal = dealer(ways)
+
+    @kernel
+    def compute(
+        y: Any, taps: Any, x: Any, lines: Any, best: Any, chosen: Any, offsets: Any, rows: Any, numbers: Any,
+        steps: Any, tops: Any, columns: Any, plan: Any
+    ) -> None:  # fmt: skip
+        threads = len(lines)
+        for t in prange(threads):
+            compute_share(
+                t, threads, y, taps, x, lines[t], best[t], chosen[t], offsets, rows, numbers, steps, tops, columns, plan
+            )
+
+    @jit
+    def compute_share(
+        t: Any, threads: Any, y: Any, taps: Any, x: Any, lines: Any, best: Any, chosen: Any, offsets: Any, rows: Any,
+        numbers: Any, steps: Any, tops: Any, columns: Any, plan: Any
+    ) -> None:  # fmt: skip
+        first, stop = _units(t, threads, plan)
+        end, least = _end(stop, plan.oh, plan.ow, plan), x.dtype.type(-np.inf)
+        _fill(lines, 0, len(lines), least)
+        for unit in range(first, stop):
+            n, i = unit // plan.bands, unit % plan.bands * plan.band
+            for r in range(plan.span):
+                row, to = i * plan.sh - plan.above + r, r * plan.sw * plan.pitch
+                if 0 <= row < plan.h:
+                    deal(lines, to + plan.left, x, (n * plan.h + row) * plan.w, 1, least, plan)
+                else:
+                    _fill(lines, to, to + plan.sw * plan.pitch, least)
+            for r in range(0, plan.span, LINES):
+                for q in range(0, plan.wide, width(x)):
+                    _row_maxima(best, chosen, lines, r, q, offsets, numbers, columns, plan)
+            for m in range(0, min(plan.band, plan.oh - i), LINES):
+                to = (n * plan.oh + i + m) * plan.ow
+                for q in range(plan.wide - width(x), -1, -width(x)):
+                    top, tap = _column_maxima(best, chosen, m, q, i, rows, steps, tops, plan)
+                    _put(y, to, q, end, top, plan)
+                    _put(taps, to, q, end, tap, plan)
+
+    return compute
+
+
+@jit(forceinline=True)
+def _row_maxima(
+    best: Any, chosen: Any, lines: Any, r: Any, q: Any, offsets: Any, numbers: Any, columns: Any, plan: Any
+) -> None:
+    """The maxima of a row of taps. That of -inf only is the first that is inside the image."""
+    step = plan.sw * plan.pitch
+    corner, to = r * step + q, r * plan.wide + q
+    top, tap = load(lines, corner + offsets[0], step, LINES, 1), load(columns, q, 0, LINES, 1)
+    for v in range(1, len(offsets)):
+        new = load(lines, corner + offsets[v], step, LINES, 1)
+        wins = (new > top) | is_nan(new)
+        top = select(wins, new, top)
+        tap = select(wins, broadcast(numbers, v, 1), tap)
+    store_whole(best, to, plan.wide, top)
+    store_whole(chosen, to, plan.wide, tap)
+
+
+@jit(forceinline=True)
+def _column_maxima(best: Any, chosen: Any, m: Any, q: Any, i: Any, rows: Any, steps: Any, tops: Any, plan: Any) -> Any:
+    """The maxima of a column of rows, and their taps."""
+    step = plan.sh * plan.wide
+    corner = m * step + q
+    top = load(best, corner, step, LINES, 1)
+    tap = load(chosen, corner, step, LINES, 1) + broadcast(tops, i + m, LINES)
+    for u in range(1, len(rows)):
+        new = load(best, corner + rows[u], step, LINES, 1)
+        wins = (new > top) | is_nan(new)
+        top = select(wins, new, top)
+        tap = select(wins, load(chosen, corner + rows[u], step, LINES, 1) + broadcast(steps, u, 1), tap)
+    return top, tap
+
+
+@functools.lru_cache(maxsize=256)
+def _max_backward_plan(
+    images: int, image: Pair, size: Pair, window: Pair, stride: Pair, padding: Pair, dilation: Pair, dtype: Any
+) -> tuple[Plan, tuple[Array, Array, Array]]:
+    """The plan, and for each tap that an element can be under, where the position is then, and the tap's number.
+
+    Rows r and columns c with the same remainders r % sh and c % sw are under the same taps: those from
+    bounds[r % sh, c % sw] to the next of the bounds. Positions are those of the element (r // sh, c // sw) and further.
+    """
+    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = window, stride, padding, dilation
+    plan = _backward_plan(images, image, size, window, stride, padding, dilation, dtype)
+    taps = [(u * kw + v, u * dh - ph, v * dw - pw) for u in range(kh) for v in range(kw)]
+    taps.sort(key=lambda tap: (tap[1] % sh, tap[2] % sw))
+    offsets = [(plan.above - row // sh) * plan.pitch + plan.left - column // sw for _, row, column in taps]
+    bounds = np.searchsorted([row % sh * sw + column % sw for _, row, column in taps], range(sh * sw + 1))
+    return plan, (np.array(offsets), np.array([tap[0] for tap in taps], f"i{np.dtype(dtype).itemsize}"), bounds)
+
+
+@functools.cache
+def _maxima_backward(ways: int) -> Callable[..., None]:
+    """Compile `max_pool2d_backward` for a horizontal stride."""
+    collect = collector(ways)
+
+    @kernel
+    def compute(
+        dx: Any, g: Any, taps: Any, shares: Any, chosen: Any, parts: Any, offsets: Any, numbers: Any, bounds: Any,
+        plan: Any
+    ) -> None:  # fmt: skip
+        threads = len(parts)
+        for t in prange(threads):
+            compute_share(
+                t, threads, dx, g, taps, shares[t], chosen[t], parts[t], offsets, numbers, bounds, plan
+            )  # fmt: skip
+
+    @jit
+    def compute_share(
+        t: Any, threads: Any, dx: Any, g: Any, taps: Any, shares: Any, chosen: Any, parts: Any, offsets: Any,
+        numbers: Any, bounds: Any, plan: Any
+    ) -> None:  # fmt: skip
+        first, stop = _units(t, threads, plan)
+        end = _end(stop, plan.h, plan.w, plan)
+        _fill(shares, 0, len(shares), g.dtype.type(0))
+        for unit in range(first, stop):
+            n, r = unit // plan.bands, unit % plan.bands * plan.band
+            for k in range(plan.span):
+                _put_in_place(shares, chosen, g, taps, n, r // plan.sh - plan.above + k, k * plan.pitch, plan)
+            for s in range(0, plan.band // plan.sh, LINES):
+                for part in range(plan.sh * plan.sw):
+                    for q in range(0, plan.places, width(g)):
+                        _sum_of_mine(parts, shares, chosen, s, part, q, offsets, numbers, bounds, plan)
+            for m in range(min(plan.band, plan.h - r)):
+                collect(dx, (n * plan.h + r + m) * plan.w, end, parts, m * plan.sw * plan.places, plan)
+
+    return compute
+
+
+@jit(forceinline=True)
+def _put_in_place(shares: Any, chosen: Any, g: Any, taps: Any, n: Any, i: Any, to: Any, plan: Any) -> None:
+    """Copy a row of g and of the taps into the middle of longer ones; what is no row of g is zero."""
+    if not 0 <= i < plan.oh:
+        _fill(shares, to, to + plan.pitch, g.dtype.type(0))
+        return
+    start = (n * plan.oh + i) * plan.ow
+    for q in range(0, plan.wide, width(g)):
+        place = to + plan.left + q
+        store_whole(shares, place, 0, load_line(g, start + q, plan.ow - q, 1, g.dtype.type(0)))
+        if start + q + width(g) <= len(taps):
+            store_whole(chosen, place, 0, load_wide(taps, start + q, None, chosen))
+        else:
+            store_whole(chosen, place, 0, load_wide(taps, start + q, plan.ow - q, chosen))
+
+
+@jit(forceinline=True)
+def _sum_of_mine(
+    parts: Any, shares: Any, chosen: Any, s: Any, part: Any, q: Any, offsets: Any, numbers: Any, bounds: Any, plan: Any
+) -> None:
+    """A part of the rows s * sh + a, (s + 1) * sh + a, ...: each element gets from the positions that took it."""
+    corner, size = s * plan.pitch + q, plan.sh * plan.sw * plan.places
+    total = full(shares.dtype.type(0), LINES, 1)
+    for k in range(bounds[part], bounds[part + 1]):
+        at = corner + offsets[k]
+        mine = load(chosen, at, plan.pitch, LINES, 1) == broadcast(numbers, k, 1)
+        total = select(mine, total + load(shares, at, plan.pitch, LINES, 1), total)
+    store_whole(parts, s * size + part * plan.places + q, size, total)
+
+
+# ---- averages --------------------------------------------------------------------------------------------------------
 
 
 def avg_pool2d(
@@ -120,11 +291,17 @@ def avg_pool2d(
 ) -> Array:
     """Average each window: see `reference.avg_pool2d`."""
     n, c, h, w = x.shape
+    if (h, w) == kernel_size and padding == (0, 0):
+        return (row_sums(np.ascontiguousarray(x).reshape(n * c, h * w)) / x.dtype.type(h * w)).reshape(n, c, 1, 1)
     size = _size((h, w), kernel_size, stride, padding, (1, 1), ceil_mode)
-    ones = np.ones((1, 1, *kernel_size), x.dtype)
-    sums = correlate(x.reshape(n * c, 1, h, w), ones, size, stride, padding, (1, 1), groups=1)
-    counts = _counts((h, w), size, kernel_size, stride, padding, count_include_pad)
-    return sums.reshape(n, c, *size) / counts.astype(x.dtype)
+    y = empty((n, c, *size), x.dtype)
+    if y.size:
+        plan, offsets = _forward_plan(n * c, (h, w), size, kernel_size, stride, padding, (1, 1), 0, x.dtype)
+        counts = _counts((h, w), size, kernel_size, stride, padding, count_include_pad, x.dtype)
+        lines = empty((get_num_threads(), plan.band * plan.sw * plan.pitch), x.dtype)
+        flat = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
+        _averages(stride[1])(*flat, lines, offsets, kernel_size[0], *counts, plan)
+    return y
 
 
 def avg_pool2d_input(
@@ -138,25 +315,197 @@ def avg_pool2d_input(
     count_include_pad: bool,
 ) -> Array:
     """Apply the adjoint of avg_pool2d: see `reference.avg_pool2d_input`."""
-    n, c, *size = g.shape
-    counts = _counts(shape[2:], size, kernel_size, stride, padding, count_include_pad)
-    shares = g / counts.astype(g.dtype)
-    ones = np.ones((1, 1, *kernel_size), g.dtype)
-    image = (n * c, 1, *shape[2:])
-    window = {"stride": stride, "padding": padding, "dilation": (1, 1)}
-    return conv2d_input(shares.reshape(n * c, 1, *size), ones, shape=image, groups=1, **window).reshape(shape)
-
-
-def _counts(image: Any, size: Any, kernel_size: Pair, stride: Pair, padding: Pair, count_include_pad: bool) -> Array:
-    """The divisors of the windows (oh ow)."""
-    rows, columns = (
-        [geometry.averaged(i, *axis, count_include_pad) for i in range(size[a])]
-        for a, axis in enumerate(zip(image, kernel_size, stride, padding, strict=True))
+    n, c, *image = shape
+    h, w = image
+    dx = empty(shape, g.dtype)
+    if dx.size == 0:
+        return dx
+    flat = dx.reshape(-1), np.ascontiguousarray(g).reshape(-1)
+    if (h, w) == kernel_size and padding == (0, 0):
+        _repeat(*flat, h * w, get_num_threads())
+        return dx
+    plan, reach, offsets, bounds = _average_backward_plan(
+        n * c, (h, w), g.shape[2:], kernel_size, stride, padding, g.dtype
     )
-    return np.outer(rows, columns)
+    counts = _counts((h, w), g.shape[2:], kernel_size, stride, padding, count_include_pad, g.dtype)
+    threads = get_num_threads()
+    shares = empty((threads, plan.span * plan.pitch), g.dtype)
+    parts = empty((threads, plan.sw * plan.places), g.dtype)
+    sums = empty((threads, plan.span * plan.sw * plan.places), g.dtype)
+    _averages_backward(stride[1])(*flat, shares, parts, sums, reach, offsets, bounds, *counts, plan)
+    return dx
 
 
-# ---- geometry --------------------------------------------------------------------------------------------------------
+@functools.lru_cache(maxsize=256)
+def _counts(
+    image: Pair, size: Pair, kernel_size: Pair, stride: Pair, padding: Pair, count_include_pad: bool, dtype: Any
+) -> tuple[Array, Array]:
+    """The numbers of rows and of columns that each window divides by, and ones up to whole vectors."""
+    counts = []
+    for a, axis in enumerate(zip(image, kernel_size, stride, padding, strict=True)):
+        count = np.ones(up(size[a], max(LINES, lanes(dtype))), dtype)
+        count[: size[a]] = [geometry.averaged(i, *axis, count_include_pad) for i in range(size[a])]
+        counts.append(count)
+    return counts[0], counts[1]
+
+
+@functools.cache
+def _averages(ways: int) -> Callable[..., None]:
+    """Compile `avg_pool2d` for a horizontal stride."""
+    deal = dealer(ways)
+
+    @kernel
+    def compute(
+        y: Any, x: Any, lines: Any, offsets: Any, height: Any, rows: Any, columns: Any, plan: Any
+    ) -> None:  # fmt: skip
+        threads = len(lines)
+        for t in prange(threads):
+            compute_share(t, threads, y, x, lines[t], offsets, height, rows, columns, plan)
+
+    @jit
+    def compute_share(
+        t: Any, threads: Any, y: Any, x: Any, lines: Any, offsets: Any, height: Any, rows: Any, columns: Any, plan: Any
+    ) -> None:
+        first, stop = _units(t, threads, plan)
+        end, zero = _end(stop, plan.oh, plan.ow, plan), x.dtype.type(0)
+        _fill(lines, 0, len(lines), zero)
+        for unit in range(first, stop):
+            n, i = unit // plan.bands, unit % plan.bands * plan.band
+            for m in range(min(plan.band, plan.oh - i)):
+                start = (i + m) * plan.sh - plan.above
+                top, bottom = max(0, start), min(plan.h, start + height)
+                to = m * plan.sw * plan.pitch + plan.left
+                deal(lines, to, x, (n * plan.h + top) * plan.w, bottom - top, zero, plan)
+            for m in range(0, min(plan.band, plan.oh - i), LINES):
+                to = (n * plan.oh + i + m) * plan.ow
+                for q in range(plan.wide - width(x), -1, -width(x)):
+                    count = broadcast(rows, i + m, LINES) * load(columns, q, 0, 1, 1)
+                    _put(y, to, q, end, _row_sum(lines, m, q, offsets, plan) / count, plan)
+
+    return compute
+
+
+@jit(forceinline=True)
+def _row_sum(lines: Any, m: Any, q: Any, offsets: Any, plan: Any) -> Any:
+    step = plan.sw * plan.pitch
+    corner = m * step + q
+    total = load(lines, corner + offsets[0], step, LINES, 1)
+    for v in range(1, len(offsets)):
+        total = total + load(lines, corner + offsets[v], step, LINES, 1)
+    return total
+
+
+@functools.lru_cache(maxsize=256)
+def _average_backward_plan(
+    images: int, image: Pair, size: Pair, window: Pair, stride: Pair, padding: Pair, dtype: Any
+) -> tuple[Plan, Array, Array, Array]:
+    """The plan, for each row the first position that reaches it and that after the last, and the same for columns.
+
+    Columns c with the same remainder c % sw are reached alike: from c // sw, by the distances in `offsets` from
+    bounds[c % sw] to the next of the bounds.
+    """
+    (h, _), (kh, kw), (sh, sw), (ph, pw) = image, window, stride, padding
+    plan = _backward_plan(images, image, size, window, stride, padding, (1, 1), dtype)
+    row = np.arange(h) + ph
+    stop = np.minimum(row // sh + 1, size[0])
+    reach = np.stack([np.minimum(np.maximum(0, -((kh - 1 - row) // sh)), stop), stop], axis=1)
+    columns = sorted(range(-pw, kw - pw), key=lambda column: column % sw)
+    bounds = np.searchsorted([column % sw for column in columns], range(sw + 1))
+    return plan, reach, np.array([plan.left - column // sw for column in columns]), bounds
+
+
+@functools.cache
+def _averages_backward(ways: int) -> Callable[..., None]:
+    """Compile `avg_pool2d_input` for a horizontal stride."""
+    collect = collector(ways)
+
+    @kernel
+    def compute(
+        dx: Any, g: Any, shares: Any, parts: Any, sums: Any, reach: Any, offsets: Any, bounds: Any, rows: Any,
+        columns: Any, plan: Any
+    ) -> None:  # fmt: skip
+        threads = len(shares)
+        for t in prange(threads):
+            compute_share(
+                t, threads, dx, g, shares[t], parts[t], sums[t], reach, offsets, bounds, rows, columns, plan
+            )  # fmt: skip
+
+    @jit
+    def compute_share(
+        t: Any, threads: Any, dx: Any, g: Any, shares: Any, parts: Any, sums: Any, reach: Any, offsets: Any,
+        bounds: Any, rows: Any, columns: Any, plan: Any
+    ) -> None:  # fmt: skip
+        first, stop = _units(t, threads, plan)
+        end = _end(stop, plan.h, plan.w, plan)
+        _fill(shares, 0, len(shares), g.dtype.type(0))
+        for unit in range(first, stop):
+            n, r = unit // plan.bands, unit % plan.bands * plan.band
+            low, last = reach[r, 0], min(r + plan.band, plan.h)
+            high = reach[last - 1, 1]
+            for i in range(low, high):
+                _share_out(shares, (i - low) * plan.pitch + plan.left, g, n, i, rows, columns, plan)
+            for k in range(high - low):
+                _spread_row(parts, shares, k * plan.pitch, offsets, bounds, plan)
+                collect(sums, k * plan.sw * plan.places, len(sums), parts, 0, plan)
+            for row in range(r, last):
+                _column_sum(dx, (n * plan.h + row) * plan.w, end, sums, reach[row, 0] - low, reach[row, 1] - low, plan)
+
+    return compute
+
+
+@jit(forceinline=True)
+def _share_out(shares: Any, to: Any, g: Any, n: Any, i: Any, rows: Any, columns: Any, plan: Any) -> None:
+    """Divide a row of g by the counts of its windows."""
+    start = (n * plan.oh + i) * plan.ow
+    for q in range(0, plan.wide, width(g)):
+        count = broadcast(rows, i, 1) * load(columns, q, 0, 1, 1)
+        store_whole(shares, to + q, 0, load_line(g, start + q, plan.ow - q, 1, g.dtype.type(0)) / count)
+
+
+@jit(forceinline=True)
+def _spread_row(parts: Any, shares: Any, start: Any, offsets: Any, bounds: Any, plan: Any) -> None:
+    """The sums along a row of the shares that reach each column, as parts."""
+    for p in range(plan.sw):
+        for q in range(0, plan.places, width(shares)):
+            total = full(shares.dtype.type(0), 1, 1)
+            for k in range(bounds[p], bounds[p + 1]):
+                total = total + load(shares, start + q + offsets[k], 0, 1, 1)
+            store_whole(parts, p * plan.places + q, 0, total)
+
+
+@jit(forceinline=True)
+def _column_sum(dx: Any, to: Any, end: Any, sums: Any, first: Any, stop: Any, plan: Any) -> None:
+    """A row of dx: the sum of some rows."""
+    pitch = plan.sw * plan.places
+    for e in range((plan.w - 1) // width(dx) * width(dx), -1, -width(dx)):
+        total = full(sums.dtype.type(0), 1, 1)
+        for k in range(first, stop):
+            total = total + load(sums, k * pitch + e, 0, 1, 1)
+        if to + e + width(dx) <= end:
+            store_whole(dx, to + e, 0, total)
+        else:
+            store(dx, to + e, 0, 1, plan.w - e, total)
+
+
+@kernel
+def _repeat(dx: Any, g: Any, count: Any, threads: Any) -> None:
+    for t in prange(threads):
+        _repeat_share(t * len(g) // threads, (t + 1) * len(g) // threads, dx, g, count)
+
+
+@jit
+def _repeat_share(first: Any, stop: Any, dx: Any, g: Any, count: Any) -> None:
+    """Share each element of g out to as many of dx."""
+    for n in range(first, stop):
+        share = full(g[n] / g.dtype.type(count), 1, 1)
+        whole = count // width(dx) * width(dx)
+        for e in range(0, whole, width(dx)):
+            store_whole(dx, n * count + e, 0, share)
+        if whole < count:
+            store(dx, n * count + whole, 0, 1, count - whole, share)
+
+
+# ---- what both have in common ----------------------------------------------------------------------------------------
 
 
 def _size(image: Pair, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool) -> Pair:
@@ -167,219 +516,70 @@ def _size(image: Pair, kernel_size: Pair, stride: Pair, padding: Pair, dilation:
 
 @functools.lru_cache(maxsize=256)
 def _forward_plan(
-    image: Pair, size: Pair, window: Pair, stride: Pair, padding: Pair, dilation: Pair, dtype: Any
-) -> tuple[Plan, Array, Array]:
-    """The plan, where each tap of the first window is in a dealt image, and the taps' numbers."""
+    images: int,
+    image: Pair,
+    size: Pair,
+    window: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    copies: int,
+    dtype: Any,
+) -> tuple[Plan, Array]:
+    """The plan, and where the taps of a row are in a dealt line; so many `copies` of a line of positions are kept."""
     (h, w), (oh, ow), (kh, kw), (sh, sw), (ph, pw), (dh, dw) = image, size, window, stride, padding, dilation
-    wide = lanes(dtype)
-    left = -(-pw // sw)
-    pitch = max(left + up(-(-w // sw), wide), left + (kw * dw - dw - pw) // sw + up(ow, wide))
-    rows = max(ph + h, (up(oh, LINES) - 1) * sh + (kh - 1) * dh + 1)
-    taps = [(u * dh, v * dw - pw) for u in range(kh) for v in range(kw)]
-    offsets = [(row * sw + column % sw) * pitch + left + column // sw for row, column in taps]
-    return Plan(sh, sw, ph, left, rows, pitch, wide), np.array(offsets), _numbers(kh * kw, dtype)
+    vector = lanes(dtype)
+    columns = np.arange(kw) * dw - pw
+    wide, places, left = up(ow, vector), up(-(-w // sw), vector), up(-(-pw // sw), vector)
+    pitch = left + up(max(places, (kw * dw - dw - pw) // sw + wide), vector)
+    fitting = ELEMENTS // (sw * pitch + copies * wide)
+    if copies:  # for each row of the image, not of positions
+        fitting = (fitting - (kh - 1) * dh - 1) // sh + 1
+    band = band_of(oh, fitting, LINES)
+    span = up((band - 1) * sh + (kh - 1) * dh + 1, LINES)
+    bands = -(-oh // band)
+    plan = Plan(h, w, oh, ow, sh, sw, ph, left, places, pitch, wide, span, band, bands, images)
+    return plan, columns % sw * pitch + left + columns // sw
 
 
-@functools.lru_cache(maxsize=256)
 def _backward_plan(
-    image: Pair, size: Pair, window: Pair, stride: Pair, padding: Pair, dilation: Pair, dtype: Any
-) -> tuple[Plan, Array, Array, Array]:
-    """The plan, and for each tap that an element can be under, where the position is then, and the tap's number.
-
-    Rows r and columns c with the same remainders r % sh and c % sw are under the same taps: those from
-    bounds[r % sh, c % sw] to the next of the bounds. Positions are those of the element (r // sh, c // sw) and further.
-    """
-    (h, w), (oh, ow), (kh, kw), (sh, sw), (ph, pw), (dh, dw) = image, size, window, stride, padding, dilation
-    wide = lanes(dtype)
-    lead, left = ((k * d - d - p) // s for k, s, p, d in zip(window, stride, padding, dilation, strict=True))
-    lead, left = max(lead, 0), max(left, 0)
-    pitch = left + max(ow, up(-(-w // sw), wide) + -(-pw // sw))
-    rows = lead + max(oh, up(-(-h // sh), LINES) + -(-ph // sh))
-    taps = [(u * kw + v, u * dh - ph, v * dw - pw) for u in range(kh) for v in range(kw)]
-    taps.sort(key=lambda tap: (tap[1] % sh, tap[2] % sw))
-    offsets = [(lead - row // sh) * pitch + left - column // sw for _, row, column in taps]
-    parts = [row % sh * sw + column % sw for _, row, column in taps]
-    bounds = np.searchsorted(parts, range(sh * sw + 1))
-    numbers = _numbers(kh * kw, dtype)[[tap[0] for tap in taps]]
-    return Plan(sh, sw, lead, left, rows, pitch, wide), np.array(offsets), numbers, bounds
+    images: int, image: Pair, size: Pair, window: Pair, stride: Pair, padding: Pair, dilation: Pair, dtype: Any
+) -> Plan:
+    (h, w), (oh, ow), (sh, sw) = image, size, stride
+    vector = lanes(dtype)
+    above, before = (max(0, (k * d - d - p) // s) for k, s, p, d in zip(window, stride, padding, dilation, strict=True))
+    wide, places, left = up(ow, vector), up(-(-w // sw), vector), up(before, vector)
+    pitch = left + up(max(wide, places - (-padding[1] // sw)), vector)
+    fitting = ELEMENTS // (2 * pitch + sh * sw * places) * sh
+    band = band_of(h, fitting, LINES * sh)
+    span = above + band // sh - (-padding[0] // sh) + 1
+    return Plan(h, w, oh, ow, sh, sw, above, left, places, pitch, wide, span, band, -(-h // band), images)
 
 
-def up(count: int, step: int) -> int:
-    """The next multiple of a step."""
-    return -(-count // step) * step
+@jit(forceinline=True)
+def _units(t: Any, threads: Any, plan: Any) -> Any:
+    """The bands, of all images, that are thread t's."""
+    units = plan.images * plan.bands
+    return t * units // threads, (t + 1) * units // threads
 
 
-def _first_taps(
-    image: Pair, size: Pair, window: Pair, stride: Pair, padding: Pair, dilation: Pair, wide: int, dtype: Any
-) -> tuple[Array, Array]:
-    """The numbers of the first taps that are inside the image: the sum of one for the row and one for the column."""
-    firsts = []
-    for a, step in enumerate((LINES, wide)):
-        first = np.zeros(up(size[a], step), dtype)
-        for i in range(size[a]):
-            first[i] = geometry.inside(window[a], i * stride[a] - padding[a], dilation[a], image[a])[0]
-        firsts.append(first)
-    return firsts[0] * dtype.type(window[1]), firsts[1]
+@jit(forceinline=True)
+def _end(stop: Any, height: Any, width: Any, plan: Any) -> Any:
+    """Where the rows of the bands before `stop` end, in an array of images."""
+    n, band = (stop - 1) // plan.bands, (stop - 1) % plan.bands
+    return (n * height + min(height, (band + 1) * plan.band)) * width
 
 
-def _numbers(count: int, dtype: Any) -> Array:
-    """0, 1, ... as integers as wide as the elements."""
-    return np.arange(count, dtype=f"i{np.dtype(dtype).itemsize}")
+@jit(forceinline=True)
+def _fill(x: Any, first: Any, stop: Any, value: Any) -> None:
+    for e in range(first, stop, width(x)):
+        store_whole(x, e, 0, full(value, 1, 1))
 
 
-@kernel
-def _max(
-    y: Any, taps: Any, x: Any, parts: Any, offsets: Any, numbers: Any, first: Any, columns: Any, plan: Any
-) -> None:
-    threads = len(parts)
-    for t in prange(threads):
-        for n in range(t * len(x) // threads, (t + 1) * len(x) // threads):
-            _deal_image(parts[t], x[n], -np.inf, plan)
-            for i in range(0, y.shape[1], LINES):
-                for j in range(0, y.shape[2], plan.lanes):
-                    _max_tile(y[n], taps[n], parts[t], i, j, offsets, numbers, first, columns, plan)
-
-
-@jit
-def _max_tile(
-    y: Any, taps: Any, parts: Any, i: Any, j: Any, offsets: Any, numbers: Any, first: Any, columns: Any, plan: Any
-) -> None:
-    """The maxima of a vector of positions of each of some lines. The maximum of -inf only is the first pixel."""
-    step = plan.sh * plan.sw * plan.pitch
-    corner = i * step + j
-    best = full(parts.dtype.type(-np.inf), LINES, 1)
-    tap = load(columns, j, 0, 1, 1) + broadcast(first, i, LINES)
-    for k in range(len(offsets)):
-        new = load(parts, corner + offsets[k], step, LINES, 1)
-        wins = (new > best) | is_nan(new)
-        best = select(wins, new, best)
-        tap = select(wins, broadcast(numbers, k, 1), tap)
-    height, width = y.shape
-    to = i * width + j
-    if i + LINES <= height and j + plan.lanes <= width:
-        store_whole(y, to, width, best)
-        store_whole(taps, to, width, tap)
+@jit(forceinline=True)
+def _put(y: Any, to: Any, q: Any, end: Any, tile: Any, plan: Any) -> None:
+    """Write vectors of some rows at y[to + q]; up to y[end] anything may be written beyond."""
+    if to + (LINES - 1) * plan.ow + q + width(y) <= end:
+        store_whole(y, to + q, plan.ow, tile)
     else:
-        store(y, to, width, height - i, width - j, best)
-        store(taps, to, width, height - i, width - j, tap)
-
-
-@kernel
-def _max_backward(
-    dx: Any,
-    g: Any,
-    taps: Any,
-    spread: Any,
-    chosen: Any,
-    dealt: Any,
-    offsets: Any,
-    numbers: Any,
-    bounds: Any,
-    plan: Any,
-) -> None:
-    threads = len(dealt)
-    for t in prange(threads):
-        for n in range(t * len(dx) // threads, (t + 1) * len(dx) // threads):
-            _spread(spread[t], g[n], plan)
-            _spread(chosen[t], taps[n], plan)
-            for r in range(0, dx.shape[1], plan.sh * LINES):
-                for a in range(min(plan.sh, dx.shape[1] - r)):
-                    _max_backward_rows(r // plan.sh, a, spread[t], chosen[t], dealt[t], offsets, numbers, bounds, plan)
-                    for m in range(min(LINES, (dx.shape[1] - r - a + plan.sh - 1) // plan.sh)):
-                        _collect_row(dx[n], r + m * plan.sh + a, dealt[t, m], plan)
-
-
-@jit
-def _spread(to: Any, x: Any, plan: Any) -> None:
-    """Copy lines into the middle of longer ones."""
-    for i in range(len(x)):
-        start = (plan.lead + i) * plan.pitch + plan.left
-        for j in range(np.uintp(x.shape[1])):
-            to[np.uintp(start) + j] = x[i, j]
-
-
-@jit
-def _max_backward_rows(
-    i: Any, a: Any, spread: Any, chosen: Any, dealt: Any, offsets: Any, numbers: Any, bounds: Any, plan: Any
-) -> None:
-    """Rows i * sh + a, (i + 1) * sh + a, ... of dx: the sum over the positions of which an element is the maximum."""
-    _, parts, pitch = dealt.shape
-    zero = full(spread.dtype.type(0), 1, 1)
-    for p in range(parts):
-        first, stop = bounds[a * parts + p], bounds[a * parts + p + 1]
-        for q in range(0, pitch, plan.lanes):
-            corner = i * plan.pitch + q
-            total = full(spread.dtype.type(0), LINES, 1)
-            for k in range(first, stop):
-                start = corner + offsets[k]
-                mine = load(chosen, start, plan.pitch, LINES, 1) == broadcast(numbers, k, 1)
-                total = total + select(mine, load(spread, start, plan.pitch, LINES, 1), zero)
-            store_whole(dealt, p * pitch + q, parts * pitch, total)
-
-
-def _row_collector(ways: int) -> Any:
-    @jit
-    def collect_row(x: Any, start: Any, dealt: Any, plan: Any) -> None:
-        width, pitch, block = x.shape[1], dealt.shape[1], ways * plan.lanes
-        for q in range(0, pitch, plan.lanes):
-            e = q * ways
-            tile = load(dealt, q, pitch, ways, 1)
-            if e + block <= width:
-                collect(x, start + e, None, tile)
-            else:
-                collect(x, start + e, width - e, tile)
-
-    return collect_row
-
-
-_collect_1, _collect_2, _collect_3 = map(_row_collector, (1, 2, 3))
-
-
-@jit
-def _collect_row(x: Any, r: Any, dealt: Any, plan: Any) -> None:
-    """Put the parts of a row together."""
-    start = r * x.shape[1]
-    if plan.sw == 1:
-        _collect_1(x, start, dealt, plan)
-    elif plan.sw == 2:
-        _collect_2(x, start, dealt, plan)
-    elif plan.sw == 3:
-        _collect_3(x, start, dealt, plan)
-    else:
-        for e in range(x.shape[1]):
-            x[r, e] = dealt[e % plan.sw, e // plan.sw]
-
-
-def _row_dealer(ways: int) -> Any:
-    @jit
-    def deal_row(parts: Any, to: Any, x: Any, start: Any, rest: Any, plan: Any) -> None:
-        width, block = x.shape[1], ways * plan.lanes
-        e = 0
-        for q in range(to, to + plan.pitch, plan.lanes):
-            if e + block <= width:
-                store_whole(parts, q, plan.pitch, deal(x, start + e, None, ways, rest))
-            elif e < width:
-                store_whole(parts, q, plan.pitch, deal(x, start + e, width - e, ways, rest))
-            e += block
-
-    return deal_row
-
-
-_deal_1, _deal_2, _deal_3 = map(_row_dealer, (1, 2, 3))
-
-
-@jit
-def _deal_image(parts: Any, x: Any, rest: Any, plan: Any) -> None:
-    """Deal the rows of an image out by the stride; `rest` comes after the end of each."""
-    height, width = x.shape
-    for r in range(height):
-        to = (plan.lead + r) * plan.sw * plan.pitch + plan.left
-        if plan.sw == 1:
-            _deal_1(parts, to, x, r * width, rest, plan)
-        elif plan.sw == 2:
-            _deal_2(parts, to, x, r * width, rest, plan)
-        elif plan.sw == 3:
-            _deal_3(parts, to, x, r * width, rest, plan)
-        else:
-            for e in range(width):
-                parts[to + e % plan.sw * plan.pitch + e // plan.sw] = x[r, e]
+        store(y, to + q, plan.ow, (end - to) // plan.ow, plan.ow - q, tile)

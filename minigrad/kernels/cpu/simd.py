@@ -273,6 +273,17 @@ def _tile_of(array: Any, rows: int, columns: int) -> Tile:
     return Tile(array.dtype, rows, columns, BYTES * 8 // array.dtype.bitwidth)
 
 
+@intrinsic
+def width(typingctx: Any, x: Any) -> Any:
+    """How many elements of an array a vector has: for the compiler a constant, by which it need not divide."""
+    tile = _tile_of(x, 1, 1)
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        return _INDEX(tile.lanes)
+
+    return signature(types.intp, x), emit
+
+
 @intrinsic(prefer_literal=True)
 def full(typingctx: Any, value: Any, rows: Any, columns: Any) -> Any:
     """A tile of one value."""
@@ -336,6 +347,45 @@ def load_part(typingctx: Any, x: Any, start: Any, pitch: Any, rows: Any, columns
         return _make(builder, tile, vector_at)
 
     return signature(tile, x, start, pitch, rows, columns, height, count), emit
+
+
+@intrinsic(prefer_literal=True)
+def load_line(typingctx: Any, x: Any, start: Any, count: Any, columns: Any, rest: Any) -> Any:
+    """One row of vectors from x[start] on, of which `count` elements are read; beyond them comes `rest`."""
+    tile = _tile_of(x, 1, _size(columns))
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        at, n = (_as_index(context, builder, sig.args[i], values[i]) for i in (1, 2))
+        masks = _masks(builder, n, tile)
+        beyond = _splat(builder, context.cast(builder, values[4], rest, x.dtype), tile.lanes)
+
+        def vector_at(m: int, v: int) -> Any:
+            place = _address(context, builder, x, values[0], builder.add(at, _INDEX(v * tile.lanes)))
+            return _read(builder, place, tile, masks[v], beyond)
+
+        return _make(builder, tile, vector_at)
+
+    return signature(tile, x, start, count, columns, rest), emit
+
+
+@intrinsic(prefer_literal=True)
+def load_wide(typingctx: Any, x: Any, start: Any, count: Any, like: Any) -> Any:
+    """One vector of unsigned integers x[start], ... as integers as wide as those of the array `like`.
+
+    Of x, `count` elements are read (None: all); beyond them come zeros.
+    """
+    tile = _tile_of(like, 1, 1)
+    narrow = Tile(x.dtype, 1, 1, tile.lanes)
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        at, only = _as_index(context, builder, start, values[1]), None
+        if not isinstance(count, types.NoneType):
+            only = _first(builder, _as_index(context, builder, count, values[2]), tile.lanes)
+        found = _read(builder, _address(context, builder, x, values[0], at), narrow, only)
+        wide = found if narrow.vector == tile.vector else builder.zext(found, tile.vector)
+        return _make(builder, tile, lambda m, v: wide)
+
+    return signature(tile, x, start, count, like), emit
 
 
 @intrinsic(prefer_literal=True)
@@ -422,44 +472,31 @@ def store_whole(typingctx: Any, x: Any, start: Any, pitch: Any, tile: Any) -> An
     return signature(types.none, x, start, pitch, tile), emit
 
 
-@intrinsic(prefer_literal=True)
-def deal(typingctx: Any, x: Any, start: Any, count: Any, ways: Any, rest: Any) -> Any:
-    """One vector a row: row p is x[start + p], x[start + p + ways], ...
-
-    Of x, `count` elements are read (None: all that fit); beyond them comes `rest`.
-    """
-    tile = _tile_of(x, _size(ways), 1)
-    width = tile.lanes
+@intrinsic
+def deal(typingctx: Any, tile: Any) -> Any:
+    """Deal a row of vectors out, element by element, to as many rows of one vector: element e to row e % rows."""
+    ways, width = tile.columns, tile.lanes
+    result = Tile(tile.dtype, ways, 1, width)
 
     def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
-        at = _as_index(context, builder, start, values[1])
-        masks = _masks_of_parts(context, builder, count, values[2], tile)
-        beyond = _splat(builder, context.cast(builder, values[4], rest, x.dtype), width)
-        vectors = []
-        for v in range(tile.rows):
-            place = _address(context, builder, x, values[0], builder.add(at, _INDEX(v * width)))
-            vectors.append(_read(builder, place, tile, masks[v], beyond))
-        return _make(builder, tile, lambda p, v: _pick(builder, vectors, range(p, tile.rows * width, tile.rows)))
+        vectors = [builder.extract_value(values[0], v) for v in range(ways)]
+        return _make(builder, result, lambda p, v: _pick(builder, vectors, range(p, ways * width, ways)))
 
-    return signature(tile, x, start, count, ways, rest), emit
+    return signature(result, tile), emit
 
 
-@intrinsic(prefer_literal=True)
-def collect(typingctx: Any, x: Any, start: Any, count: Any, tile: Any) -> Any:
-    """Write what `deal` reads: x[start], x[start + 1], ... from the rows of a column in turn, `count` elements."""
-    width = tile.lanes
+@intrinsic
+def collect(typingctx: Any, tile: Any) -> Any:
+    """Put what `deal` dealt out together again."""
+    ways, width = tile.rows, tile.lanes
+    result = Tile(tile.dtype, 1, ways, width)
 
     def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
-        at = _as_index(context, builder, start, values[1])
-        masks = _masks_of_parts(context, builder, count, values[2], tile)
-        vectors = [builder.extract_value(values[3], p) for p in range(tile.rows)]
-        for v in range(tile.rows):
-            places = [e % tile.rows * width + e // tile.rows for e in range(v * width, (v + 1) * width)]
-            place = _address(context, builder, x, values[0], builder.add(at, _INDEX(v * width)))
-            _write(builder, place, _pick(builder, vectors, places), x.dtype, masks[v])
-        return context.get_dummy_value()
+        vectors = [builder.extract_value(values[0], p) for p in range(ways)]
+        places = [e % ways * width + e // ways for e in range(ways * width)]
+        return _make(builder, result, lambda m, v: _pick(builder, vectors, places[v * width : (v + 1) * width]))
 
-    return signature(types.none, x, start, count, tile), emit
+    return signature(result, tile), emit
 
 
 def _masks_of_parts(context: Any, builder: Any, kind: Any, count: Any, tile: Tile) -> list[Any]:
@@ -473,9 +510,10 @@ def _masks_of_parts(context: Any, builder: Any, kind: Any, count: Any, tile: Til
 def _pick(builder: Any, vectors: list[Any], places: Sequence[int]) -> Any:
     """One vector, lane i of which is element places[i] of the vectors laid end to end."""
     width, out = len(places), vectors[0]
-    for v, vector in enumerate(vectors):
-        lanes = [width + e % width if e // width == v else i for i, e in enumerate(places)]
-        out = builder.shuffle_vector(out, vector, ir.Constant(ir.VectorType(_LANE, width), lanes))
+    for v in range(1, len(vectors)):
+        at_hand = [place if v == 1 else i for i, place in enumerate(places)]
+        lanes = [width + e % width if e // width == v else at_hand[i] % width for i, e in enumerate(places)]
+        out = builder.shuffle_vector(out, vectors[v], ir.Constant(ir.VectorType(_LANE, width), lanes))
     return out
 
 
@@ -624,6 +662,26 @@ def transpose(typingctx: Any, tile: Any) -> Any:
         return _make(builder, tile, lambda m, v: rows[m])
 
     return signature(tile, tile), emit
+
+
+@intrinsic
+def add_wide(typingctx: Any, total: Any, tile: Any) -> Any:
+    """A tile of float64 plus another tile; of float32, the second half of each vector is added to the first."""
+    width = total.lanes
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        def vector_at(m: int, v: int) -> Any:
+            out, new = (_vector(builder, kind, value, m, v) for kind, value in zip(sig.args, values, strict=True))
+            for first in range(0, tile.lanes, width):
+                places = ir.Constant(ir.VectorType(_LANE, width), list(range(first, first + width)))
+                part = builder.shuffle_vector(new, new, places)
+                wide = part if part.type == total.vector else builder.fpext(part, total.vector)
+                out = builder.fadd(out, wide)
+            return out
+
+        return _make(builder, total, vector_at)
+
+    return signature(total, total, tile), emit
 
 
 @intrinsic
