@@ -108,9 +108,11 @@ def blocks(request):
         patch.setattr(conv, "PRODUCTS", 12)
         patch.setattr(conv, "DEPTH", 5)
     runs.plan_runs.cache_clear()
+    conv_pool._plan.cache_clear()
     yield request.param
     patch.undo()
     runs.plan_runs.cache_clear()
+    conv_pool._plan.cache_clear()
 
 
 @pytest.fixture(params=["usual", "tiny"], scope="module")

@@ -37,59 +37,50 @@ def conv2d_pool(
     relu: bool,
 ) -> tuple[Array, tuple[Array, ...]]:
     """Compute relu(max_pool2d(conv2d(x, weight) + bias)), and in each window the place (0 1 ...) of the winner."""
-    (n, _, *image), (o, depth, kh, kw), (ph, pw) = x.shape, weight.shape, pool
+    (n, _, *image), (o, depth, kh, kw) = x.shape, weight.shape
     oh, ow = ((side + 2 * p - k + 1) // q for side, p, k, q in zip(image, padding, (kh, kw), pool, strict=True))
     y, winners = empty((n, o, oh, ow), x.dtype), empty((n, o, oh, ow), np.int8)
     if y.size == 0:
         return y, (winners,)
-    window = kh + ph - 1, kw + pw - 1  # all that the convolution sees from the places of one pooling window
-    room = max(1, runs.ELEMENTS // (depth * window[1] * (min(ph, window[0]) + 1)))
-    plan = runs.plan_runs(tuple(image), (oh, ow), window, pool, padding, (1, 1), depth, room, None)
-    seen = np.lib.stride_tricks.sliding_window_view(plan.taps.reshape(depth, *window), (kh, kw), axis=(1, 2))
-    taps = seen.transpose(1, 2, 0, 3, 4).reshape(ph * pw, depth * kh * kw)  # for each place in the pooling window
-    rows, columns = tile_of_maxima(o // groups)
+    plan, taps = _plan(tuple(image), (oh, ow), (kh, kw), pool, padding, depth)
+    rows, size = rows_of_tile(o // groups), depth * kh * kw
     tiles = -(-o // groups // rows)
-    packed = empty((groups * tiles * taps.shape[1] * rows,), x.dtype)
-    conv.pack_weights(packed, np.ascontiguousarray(weight).reshape(-1), groups, o // groups, taps.shape[1], rows)
+    packed = empty((groups * tiles * size * rows,), x.dtype)
+    conv.pack_weights(packed, np.ascontiguousarray(weight).reshape(-1), groups, o // groups, size, rows)
     biases = zeros((groups * tiles * rows,), x.dtype)
     biases.reshape(groups, -1)[:, : o // groups] = bias.reshape(groups, -1)
     scratch = empty((get_num_threads(), plan.size), x.dtype)
-    at_once = -(-taps.shape[1] // -(-taps.shape[1] // conv.DEPTH))  # taps of one sum
-    compute = maxima(lanes(x.dtype), rows, columns)
+    at_once = -(-size // -(-size // conv.DEPTH))  # taps of one sum
+    compute = maxima(lanes(x.dtype), rows)
     flat = y.reshape(-1), winners.reshape(-1), np.ascontiguousarray(x).reshape(-1)
     compute(
-        *flat,
-        packed,
-        biases,
-        scratch,
-        plan,
-        taps.reshape(-1),
-        taps.shape[1],
-        at_once,
-        n,
-        groups,
-        o // groups,
-        depth,
-        oh,
-        relu,
-    )
+        *flat, packed, biases, scratch, plan, taps, size, at_once, n, groups, o // groups, depth, oh, relu
+    )  # fmt: skip
     return y, (winners,)
 
 
-@functools.cache
-def tile_of_maxima(outputs: int) -> tuple[int, int]:
-    """Choose the rows and vectors of a tile, of which sums, maxima and winners have to fit into the registers."""
-    columns = 2 if registers() > 16 else 1
-    most = max(1, (registers() - 2) // (3 * columns))
-    return -(-outputs // -(-outputs // most)), columns
+@functools.lru_cache(maxsize=256)
+def _plan(image: Pair, size: Pair, kernel: Pair, pool: Pair, padding: Pair, channels: int) -> tuple[runs.Runs, Array]:
+    """The plan for windows of all that the places of one pooling window see, and the taps of each place."""
+    window = kernel[0] + pool[0] - 1, kernel[1] + pool[1] - 1
+    room = max(1, runs.ELEMENTS // (channels * window[1] * (min(pool[0], window[0]) + 1)))
+    plan = runs.plan_runs(image, size, window, pool, padding, (1, 1), channels, room, None)
+    seen = np.lib.stride_tricks.sliding_window_view(plan.taps.reshape(channels, *window), kernel, axis=(1, 2))
+    return plan, seen.transpose(1, 2, 0, 3, 4).reshape(-1)
 
 
 @functools.cache
-def maxima(lanes: int, rows: int, columns: int) -> Callable[..., None]:
-    """Compile `conv2d_pool` for tiles of so many outputs by vectors."""
-    wide = lanes * columns
+def rows_of_tile(outputs: int) -> int:
+    """Choose how many outputs are computed together: their sums, maxima and winners have to fit into the registers."""
+    most = max(1, (registers() - 2) // 3)
+    return -(-outputs // -(-outputs // most))
+
+
+@functools.cache
+def maxima(lanes: int, rows: int) -> Callable[..., None]:
+    """Compile `conv2d_pool` for tiles of so many outputs by one vector of positions."""
     integer = np.int32 if lanes == 16 else np.int64  # as many lanes as the floats
-    product = conv.products(rows, columns)
+    product = conv.products(rows, 1)
 
     @kernel
     def compute(
@@ -114,12 +105,12 @@ def maxima(lanes: int, rows: int, columns: int) -> Callable[..., None]:
         i, row = block // bands, block % bands * plan.rows
         copy_runs(copy, 0, x, i * channels * plan.height * plan.breadth, channels, row, plan)
         run = min(plan.rows, height - row) * plan.width
-        for p in range(0, run, wide):
+        for p in range(0, run, lanes):
             for tile in range(tiles):
                 place = (i * outputs + tile * rows) * plane + row * plan.width + p
                 first = (i % groups * tiles + tile) * rows
                 compute_run(
-                    y, winners, place, plane, min(rows, outputs - tile * rows), min(wide, run - p),
+                    y, winners, place, plane, min(rows, outputs - tile * rows), min(lanes, run - p),
                     copy, p, taps, weight, first * depth, depth, at_once, bias, first, relu
                 )  # fmt: skip
 
@@ -129,10 +120,10 @@ def maxima(lanes: int, rows: int, columns: int) -> Callable[..., None]:
         weight: Any, first: Any, depth: Any, at_once: Any, bias: Any, output: Any, relu: Any
     ) -> None:  # fmt: skip
         zero = full(y.dtype.type(0), 1, 1)
-        best = full(y.dtype.type(-np.inf), rows, columns)
-        winner = full(integer(0), rows, columns)
+        best = full(y.dtype.type(-np.inf), rows, 1)
+        winner = full(integer(0), rows, 1)
         for r in range(len(taps) // depth):
-            total = full(y.dtype.type(0), rows, columns)
+            total = full(y.dtype.type(0), rows, 1)
             for k in range(0, depth, at_once):  # of a run's last vectors all lanes: what they see is in the copy
                 count = min(at_once, depth - k)
                 total = total + product(x, start, taps, r * depth + k, weight, first + k * rows, count)
