@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minigrad.kernels.cpu.compiler import jit
-from minigrad.kernels.cpu.simd import BYTES, deal, full, load, store, store_whole
+from minigrad.kernels.cpu.simd import BYTES, deal, full, load, load_line, store, store_whole
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
@@ -163,11 +163,11 @@ def _dealer(ways: int) -> Any:
         lanes, zero = BYTES // x.itemsize, x.dtype.type(0)
         e = 0
         while e + ways * lanes <= breadth:
-            store_whole(runs, place, pitch, deal(x, at + e, None, ways, zero))
+            store_whole(runs, place, pitch, deal(load(x, at + e, 0, 1, ways)))
             e += ways * lanes
             place += lanes
         if e < breadth:
-            store_whole(runs, place, pitch, deal(x, at + e, breadth - e, ways, zero))
+            store_whole(runs, place, pitch, deal(load_line(x, at + e, breadth - e, ways, zero)))
 
     return deal_line
 
