@@ -37,7 +37,8 @@ class _BatchNorm(Module):
         return y
 
     def _blend(self, old: Tensor, new: Tensor) -> Tensor:
-        return (1 - self.momentum) * old + self.momentum * new.astype(old.dtype)
+        new = new if new.dtype == old.dtype else new.astype(old.dtype)
+        return old + (new - old) * self.momentum
 
     def _check(self, x: Tensor) -> None:
         name, ndim = type(self).__name__, len(self.letters.split())

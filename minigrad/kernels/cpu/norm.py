@@ -1,8 +1,8 @@
-"""Batch normalisation on the CPU: a part of the channels stays in the cache from its sums to its results.
+"""Batch normalisation on the CPU: one sweep over the images for the sums of each channel, one for the results.
 
-The part is one channel, walked along the runs that it has in memory, one an image. Where these are short, as for
-(n c), it is a block of channels whose columns are walked together, row by row. Sums are float64, those of squares are
-taken around a mean, so that a large mean costs no digits, and no order depends on the number of threads.
+Both go through memory in its own order. The sums have parts, which do not depend on the number of threads: where a
+channel is a long run of memory in each image, a part is one run, else it is a column of some images laid out as rows.
+Sums are float64, and those of squares are taken around the mean of the part, so that a large mean costs no digits.
 """
 
 import math
@@ -17,15 +17,18 @@ from minigrad.kernels.cpu.memory import empty
 
 Array = npt.NDArray[Any]
 
-SHORT = 16  # elements, below which a run is not worth a loop of its own
-COLUMNS = 64  # in a block, about
+LONG = 16  # elements, from which a run is worth a loop of its own
+BLOCK = 1 << 13  # elements, about: of runs, what a thread takes at a time
+ROWS = 32  # what a thread takes at a time
 
 
 class Call(NamedTuple):
-    """What is to be done: with images of so many elements a channel, and the options of the op."""
+    """What is to be done: with images of so many elements a channel, so many of them a part, by the op's options."""
 
     images: int
     run: int
+    rows: int  # of which the columns are added up
+    columns: int  # of a channel
     eps: Any
     relu: bool
     own: bool  # the statistics are the batch's own
@@ -45,10 +48,10 @@ def batch_norm(
 ) -> tuple[Array, tuple[Array, ...]]:
     """Normalise each channel by the mean and variance that are given, or else its own; these are the residuals."""
     x, y = np.ascontiguousarray(x), empty(x.shape, x.dtype)
-    mean, var = given or (np.empty(weight.shape, x.dtype), np.empty(weight.shape, x.dtype))
-    call, tables = _call(x, eps, relu, not given), _tables(mean, var, weight, bias)
-    forward = _forward_runs if call.run >= SHORT else _forward_columns
-    forward(y.reshape(-1), x.reshape(-1), tuple(tables), tuple(call))
+    mean, var = map(np.array, given) if given else np.empty((2, *weight.shape), x.dtype)
+    call = _call(x, eps, relu, not given)
+    forward = _forward_columns if call.run < LONG else _forward_runs
+    forward(y.reshape(-1), x.reshape(-1), *_room(x, call), _tables(mean, var, weight, bias), tuple(call))
     return y, (mean, var)
 
 
@@ -65,10 +68,11 @@ def batch_norm_backward(
     """Compute the cotangents of x, weight and bias, and of a mean and variance that were given."""
     (x, weight, bias, *given), (mean, var) = inputs, residuals
     x, g, dx = np.ascontiguousarray(x), np.ascontiguousarray(g), empty(x.shape, g.dtype)
-    dweight, dbias = np.empty(weight.shape, g.dtype), np.empty(weight.shape, g.dtype)
-    call, tables = _call(x, eps, relu, not given), _tables(mean, var, weight, bias)
-    backward = _backward_runs if call.run >= SHORT else _backward_columns
-    backward(dx.reshape(-1), dweight, dbias, g.reshape(-1), x.reshape(-1), tuple(tables), tuple(call))
+    dweight, dbias = np.empty((2, *weight.shape), g.dtype)
+    call = _call(x, eps, relu, not given)
+    backward = _backward_columns if call.run < LONG else _backward_runs
+    flat = dx.reshape(-1), dweight, dbias, g.reshape(-1), x.reshape(-1)
+    backward(*flat, *_room(x, call), _tables(mean, var, weight, bias), tuple(call))
     found = [dx, dweight, dbias]
     if given:
         inverse = 1 / np.sqrt(var + call.eps)
@@ -78,19 +82,123 @@ def batch_norm_backward(
 
 
 def _call(x: Array, eps: float, relu: bool, own: bool) -> Call:
-    return Call(len(x), math.prod(x.shape[2:]), x.dtype.type(eps), relu, own)
+    run = math.prod(x.shape[2:])
+    rows, columns = (ROWS, run) if run < LONG else (1, 1)
+    return Call(len(x), run, rows, columns, x.dtype.type(eps), relu, own)
 
 
-def _tables(*arrays: Array) -> Tables:
-    return Tables(*[np.ascontiguousarray(array) for array in arrays])
+def _room(x: Array, call: Call) -> tuple[Array, Array]:
+    """Room for the factors of each column or run of an image, and for two sums of each part."""
+    width = x.shape[1] * call.columns
+    return np.empty((5, width), x.dtype), np.empty((2, -(-call.images // call.rows), width))
 
 
-# ---- one element, by the same arithmetic in both directions: the sign of the result tells where ReLU was open --------
+def _tables(*arrays: Array) -> tuple[Array, ...]:
+    """Bring arrays into order; a NamedTuple would take numba a microsecond to read."""
+    return tuple([np.ascontiguousarray(array) for array in arrays])
+
+
+# ---- the whole -------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def _forward_runs(y: Any, x: Any, factors: Any, parts: Any, arrays: Any, numbers: Any) -> None:
+    tables, call = Tables(*arrays), Call(*numbers)
+    blocks = _blocks(parts, call)
+    if call.own:
+        for k in prange(blocks):
+            _moments_of_runs(parts, x, call, np.intp(k))
+        _merge_moments(tables, parts, call)
+    _fill_factors(factors, tables, call)
+    for k in prange(blocks):
+        _normalise_runs(y, x, factors, call, np.intp(k))
+
+
+@kernel
+def _forward_columns(y: Any, x: Any, factors: Any, parts: Any, arrays: Any, numbers: Any) -> None:
+    tables, call = Tables(*arrays), Call(*numbers)
+    if call.own:
+        for k in prange(parts.shape[1]):
+            _moments_of_columns(parts[0, k], parts[1, k], x, call, np.intp(k))
+        _merge_moments(tables, parts, call)
+    _fill_factors(factors, tables, call)
+    for k in prange(parts.shape[1]):
+        _normalise_columns(y, x, factors, call, np.intp(k))
+
+
+@kernel
+def _backward_runs(
+    dx: Any, dweight: Any, dbias: Any, g: Any, x: Any, factors: Any, parts: Any, arrays: Any, numbers: Any
+) -> None:
+    tables, call = Tables(*arrays), Call(*numbers)
+    blocks = _blocks(parts, call)
+    _fill_factors(factors, tables, call)
+    for k in prange(blocks):
+        _sums_of_runs(parts, g, x, factors, call, np.intp(k))
+    _merge_sums(dweight, dbias, factors, parts, tables, call)
+    for k in prange(blocks):
+        _slopes_of_runs(dx, g, x, factors, call, np.intp(k))
+
+
+@kernel
+def _backward_columns(
+    dx: Any, dweight: Any, dbias: Any, g: Any, x: Any, factors: Any, parts: Any, arrays: Any, numbers: Any
+) -> None:
+    tables, call = Tables(*arrays), Call(*numbers)
+    _fill_factors(factors, tables, call)
+    for k in prange(parts.shape[1]):
+        _sums_of_columns(parts[0, k], parts[1, k], g, x, factors, call, np.intp(k))
+    _merge_sums(dweight, dbias, factors, parts, tables, call)
+    for k in prange(parts.shape[1]):
+        _slopes_of_columns(dx, g, x, factors, call, np.intp(k))
+
+
+# ---- channels --------------------------------------------------------------------------------------------------------
 
 
 @jit
-def _scale(weight: Any, var: Any, eps: Any) -> Any:
-    return weight * (1 / math.sqrt(var + eps))
+def _merge_moments(tables: Any, parts: Any, call: Any) -> None:
+    """Squares around the means of the parts, and of the distances of these from the mean (Chan et al., 1979)."""
+    for c in range(len(tables.mean)):
+        total = squares = 0.0
+        for k in range(parts.shape[1]):
+            for j in range(c * call.columns, (c + 1) * call.columns):
+                total += parts[0, k, j]
+        mean = total / (call.images * call.run)
+        for k in range(parts.shape[1]):
+            count = min(call.rows, call.images - k * call.rows) * (call.run // call.columns)
+            for j in range(c * call.columns, (c + 1) * call.columns):
+                apart = parts[0, k, j] / count - mean
+                squares += parts[1, k, j] + count * apart * apart
+        tables.mean[c], tables.var[c] = mean, squares / (call.images * call.run)
+
+
+@jit
+def _fill_factors(factors: Any, tables: Any, call: Any) -> None:
+    """Mean, scale and bias of the channel of each column."""
+    for c in range(len(tables.mean)):
+        scale = tables.weight[c] / math.sqrt(tables.var[c] + call.eps)
+        for j in range(c * call.columns, (c + 1) * call.columns):
+            factors[0, j], factors[1, j], factors[2, j] = tables.mean[c], scale, tables.bias[c]
+
+
+@jit
+def _merge_sums(dweight: Any, dbias: Any, factors: Any, parts: Any, tables: Any, call: Any) -> None:
+    """Add up; what each element does through the variance, for a unit of distance, and through the mean are factors."""
+    for c in range(len(dbias)):
+        along = total = 0.0
+        for k in range(parts.shape[1]):
+            for j in range(c * call.columns, (c + 1) * call.columns):
+                along += parts[0, k, j]
+                total += parts[1, k, j]
+        deviation = math.sqrt(tables.var[c] + call.eps)
+        dweight[c], dbias[c] = along / deviation, total
+        share = tables.weight[c] / deviation / (call.images * call.run)
+        for j in range(c * call.columns, (c + 1) * call.columns):
+            factors[3, j], factors[4, j] = share * dweight[c] / deviation, share * dbias[c]
+
+
+# ---- elements --------------------------------------------------------------------------------------------------------
 
 
 @jit
@@ -101,44 +209,33 @@ def _normal(x: Any, mean: Any, scale: Any, bias: Any, relu: Any) -> Any:
 
 @jit
 def _passed(g: Any, x: Any, mean: Any, scale: Any, bias: Any, relu: Any) -> Any:
+    """What of g passes ReLU: the arithmetic is that of `_normal`, so the sign is."""
     return g if not relu or (x - mean) * scale + bias > 0 else type(g)(0)
 
 
-# ---- one channel, along its runs -------------------------------------------------------------------------------------
-
-
-@kernel
-def _forward_runs(y: Any, x: Any, arrays: Any, numbers: Any) -> None:
-    tables, call = Tables(*arrays), Call(*numbers)
-    for c in prange(len(tables.mean)):
-        if call.own:
-            _moments_of_runs(tables, x, call, c)
-        _normalise_runs(y, x, tables, call, c)
-
-
-@kernel
-def _backward_runs(dx: Any, dweight: Any, dbias: Any, g: Any, x: Any, arrays: Any, numbers: Any) -> None:
-    tables, call = Tables(*arrays), Call(*numbers)
-    for c in prange(len(dbias)):
-        along, total = _sums_of_runs(g, x, tables, call, c)
-        dweight[c], dbias[c] = along / math.sqrt(tables.var[c] + call.eps), total
-        _slopes_of_runs(dx, g, x, tables, dweight, dbias, call, c)
+# ---- runs ------------------------------------------------------------------------------------------------------------
 
 
 @jit
-def _moments_of_runs(tables: Any, x: Any, call: Any, c: Any) -> None:
-    """Run by run, each around its own mean; the distances between the means are added (Chan et al., 1979)."""
-    total = squares = 0.0
-    for i in range(call.images):
-        start = (i * len(tables.mean) + c) * call.run
-        part = _sum(x, start, start + call.run)
-        squares += _sum_squares(x, start, start + call.run, part / call.run)
-        if i:
-            apart = part / call.run - total / (i * call.run)
-            squares += apart * apart * call.run * i / (i + 1)
-        total += part
-    count = call.images * call.run
-    tables.mean[c], tables.var[c] = total / count, squares / count
+def _blocks(parts: Any, call: Any) -> Any:
+    together = max(1, BLOCK // call.run)
+    return (parts.shape[1] * parts.shape[2] + together - 1) // together
+
+
+@jit
+def _runs(call: Any, channels: Any, k: Any) -> Any:
+    """The runs of block k."""
+    together = max(1, BLOCK // call.run)
+    return range(k * together, min((k + 1) * together, call.images * channels))
+
+
+@jit
+def _moments_of_runs(parts: Any, x: Any, call: Any, k: Any) -> None:
+    for r in _runs(call, parts.shape[2], k):
+        image, c = divmod(r, parts.shape[2])
+        total = _sum(x, r * call.run, (r + 1) * call.run)
+        parts[0, image, c] = total
+        parts[1, image, c] = _sum_squares(x, r * call.run, (r + 1) * call.run, total / call.run)
 
 
 @jit(fastmath={"reassoc"})
@@ -159,31 +256,27 @@ def _sum_squares(x: Any, start: Any, stop: Any, centre: Any) -> Any:
 
 
 @jit
-def _normalise_runs(y: Any, x: Any, tables: Any, call: Any, c: Any) -> None:
-    mean, bias, relu = tables.mean[c], tables.bias[c], call.relu
-    scale = _scale(tables.weight[c], tables.var[c], call.eps)
-    for i in range(call.images - 1, -1, -1):  # the last ones are in the cache
-        start = np.uintp((i * len(tables.mean) + c) * call.run)
-        for j in range(start, start + np.uintp(call.run)):
-            y[j] = _normal(x[j], mean, scale, bias, relu)
+def _normalise_runs(y: Any, x: Any, factors: Any, call: Any, k: Any) -> None:
+    relu = call.relu
+    for r in _runs(call, factors.shape[1], k):
+        c = r % factors.shape[1]
+        mean, scale, bias = factors[0, c], factors[1, c], factors[2, c]
+        for i in range(np.uintp(r * call.run), np.uintp((r + 1) * call.run)):
+            y[i] = _normal(x[i], mean, scale, bias, relu)
 
 
 @jit
-def _sums_of_runs(g: Any, x: Any, tables: Any, call: Any, c: Any) -> Any:
-    """The sums of what passes ReLU: each times the distance of x from the mean, and as it is."""
-    mean, bias, relu = tables.mean[c], tables.bias[c], call.relu
-    scale = _scale(tables.weight[c], tables.var[c], call.eps)
-    along = total = 0.0
-    for i in range(call.images):
-        start = (i * len(tables.mean) + c) * call.run
-        part_along, part = _sums(g, x, start, start + call.run, mean, scale, bias, relu)
-        along += part_along
-        total += part
-    return along, total
+def _sums_of_runs(parts: Any, g: Any, x: Any, factors: Any, call: Any, k: Any) -> None:
+    for r in _runs(call, factors.shape[1], k):
+        image, c = divmod(r, factors.shape[1])
+        bounds = r * call.run, (r + 1) * call.run
+        along, total = _sums(g, x, *bounds, factors[0, c], factors[1, c], factors[2, c], call.relu)
+        parts[0, image, c], parts[1, image, c] = along, total
 
 
 @jit(fastmath={"reassoc"})
 def _sums(g: Any, x: Any, start: Any, stop: Any, mean: Any, scale: Any, bias: Any, relu: Any) -> Any:
+    """The sums of what passes ReLU: each times the distance of x from the mean, and as it is."""
     along = total = 0.0
     for i in range(np.uintp(start), np.uintp(stop)):
         passed = np.float64(_passed(g[i], x[i], mean, scale, bias, relu))
@@ -193,136 +286,65 @@ def _sums(g: Any, x: Any, start: Any, stop: Any, mean: Any, scale: Any, bias: An
 
 
 @jit
-def _slopes_of_runs(dx: Any, g: Any, x: Any, tables: Any, dweight: Any, dbias: Any, call: Any, c: Any) -> None:
-    mean, bias, relu, own = tables.mean[c], tables.bias[c], call.relu, call.own
-    scale = _scale(tables.weight[c], tables.var[c], call.eps)
-    tilt, level = _through_moments(tables, dweight, dbias, call, c)
-    for i in range(call.images - 1, -1, -1):
-        start = np.uintp((i * len(dbias) + c) * call.run)
-        for j in range(start, start + np.uintp(call.run)):
-            slope = scale * _passed(g[j], x[j], mean, scale, bias, relu)
-            dx[j] = slope - (tilt * (x[j] - mean) + level) if own else slope
+def _slopes_of_runs(dx: Any, g: Any, x: Any, factors: Any, call: Any, k: Any) -> None:
+    relu, own = call.relu, call.own
+    for r in _runs(call, factors.shape[1], k):
+        c = r % factors.shape[1]
+        mean, scale, bias, tilt, level = factors[0, c], factors[1, c], factors[2, c], factors[3, c], factors[4, c]
+        for i in range(np.uintp(r * call.run), np.uintp((r + 1) * call.run)):
+            slope = scale * _passed(g[i], x[i], mean, scale, bias, relu)
+            dx[i] = slope - (tilt * (x[i] - mean) + level) if own else slope
+
+
+# ---- columns ---------------------------------------------------------------------------------------------------------
 
 
 @jit
-def _through_moments(tables: Any, dweight: Any, dbias: Any, call: Any, c: Any) -> Any:
-    """What each element does to the result through the variance, a unit of distance, and through the mean."""
-    inverse = _scale(type(call.eps)(1), tables.var[c], call.eps)
-    share = tables.weight[c] * inverse / type(call.eps)(call.images * call.run)
-    return share * inverse * dweight[c], share * dbias[c]
-
-
-# ---- a block of columns, row by row ----------------------------------------------------------------------------------
-
-
-@kernel
-def _forward_columns(y: Any, x: Any, arrays: Any, numbers: Any) -> None:
-    tables, call = Tables(*arrays), Call(*numbers)
-    together = max(1, COLUMNS // max(1, call.run))
-    for block in prange((len(tables.mean) + together - 1) // together):
-        first, stop = block * together, min((block + 1) * together, len(tables.mean))
-        if call.own:
-            _moments_of_columns(tables, x, call, first, stop)
-        _normalise_columns(y, x, tables, call, first, stop)
-
-
-@kernel
-def _backward_columns(dx: Any, dweight: Any, dbias: Any, g: Any, x: Any, arrays: Any, numbers: Any) -> None:
-    tables, call = Tables(*arrays), Call(*numbers)
-    together = max(1, COLUMNS // max(1, call.run))
-    for block in prange((len(dbias) + together - 1) // together):
-        first, stop = block * together, min((block + 1) * together, len(dbias))
-        _sums_of_columns(dweight, dbias, g, x, tables, call, first, stop)
-        _slopes_of_columns(dx, g, x, tables, dweight, dbias, call, first, stop)
-
-
-@jit(allocates=True)
-def _moments_of_columns(tables: Any, x: Any, call: Any, first: Any, stop: Any) -> None:
-    width, pitch, start = (stop - first) * call.run, len(tables.mean) * call.run, first * call.run
-    count = call.images * call.run
-    mean, var = np.zeros(width), np.zeros(width)
-    for i in range(call.images):
-        row = np.uintp(i * pitch + start)
-        for j in range(np.uintp(width)):
-            mean[j] += x[row + j]
-    _pool(mean, call.run, count)
-    for i in range(call.images):
-        row = np.uintp(i * pitch + start)
-        for j in range(np.uintp(width)):
-            distance = x[row + j] - mean[j]
-            var[j] += distance * distance
-    _pool(var, call.run, count)
-    for c in range(first, stop):
-        tables.mean[c], tables.var[c] = mean[(c - first) * call.run], var[(c - first) * call.run]
+def _rows(call: Any, width: Any, k: Any) -> Any:
+    """Where the rows that belong together begin."""
+    return range(k * call.rows * width, min((k + 1) * call.rows, call.images) * width, width)
 
 
 @jit
-def _pool(sums: Any, run: Any, count: Any) -> None:
-    """Add up the columns of each channel, and divide."""
-    for start in range(0, len(sums), run):
-        total = 0.0
-        for j in range(start, start + run):
-            total += sums[j]
-        for j in range(start, start + run):
-            sums[j] = total / count
+def _moments_of_columns(sums: Any, squares: Any, x: Any, call: Any, k: Any) -> None:
+    rows = _rows(call, len(sums), k)
+    sums[:] = squares[:] = 0
+    for row in rows:
+        for j in range(np.uintp(len(sums))):
+            sums[j] += x[np.uintp(row) + j]
+    share = 1 / len(rows)
+    for row in rows:
+        for j in range(np.uintp(len(sums))):
+            distance = x[np.uintp(row) + j] - share * sums[j]
+            squares[j] += distance * distance
 
 
-@jit(allocates=True)
-def _spread(table: Any, run: Any, first: Any, stop: Any) -> Any:
-    """What a table has for a block of channels, once for each column."""
-    columns = np.zeros((stop - first) * run, table.dtype)
-    for j in range(len(columns)):
-        columns[j] = table[first + j // run]
-    return columns
+@jit
+def _normalise_columns(y: Any, x: Any, factors: Any, call: Any, k: Any) -> None:
+    relu = call.relu
+    for row in _rows(call, factors.shape[1], k):
+        for j in range(np.uintp(factors.shape[1])):
+            i = np.uintp(row) + j
+            y[i] = _normal(x[i], factors[0, j], factors[1, j], factors[2, j], relu)
 
 
-@jit(allocates=True)
-def _scales(tables: Any, call: Any, first: Any, stop: Any) -> Any:
-    scales = _spread(tables.weight, call.run, first, stop)
-    for j in range(len(scales)):
-        scales[j] = _scale(scales[j], tables.var[first + j // call.run], call.eps)
-    return scales
-
-
-@jit(allocates=True)
-def _normalise_columns(y: Any, x: Any, tables: Any, call: Any, first: Any, stop: Any) -> None:
-    mean, bias = _spread(tables.mean, call.run, first, stop), _spread(tables.bias, call.run, first, stop)
-    scale, relu = _scales(tables, call, first, stop), call.relu
-    for i in range(call.images):
-        row = np.uintp((i * len(tables.mean) + first) * call.run)
-        for j in range(np.uintp(len(mean))):
-            y[row + j] = _normal(x[row + j], mean[j], scale[j], bias[j], relu)
-
-
-@jit(allocates=True)
-def _sums_of_columns(dweight: Any, dbias: Any, g: Any, x: Any, tables: Any, call: Any, first: Any, stop: Any) -> None:
-    mean, bias = _spread(tables.mean, call.run, first, stop), _spread(tables.bias, call.run, first, stop)
-    scale, relu = _scales(tables, call, first, stop), call.relu
-    along, total = np.zeros(len(mean)), np.zeros(len(mean))
-    for i in range(call.images):
-        row = np.uintp((i * len(dbias) + first) * call.run)
-        for j in range(np.uintp(len(mean))):
-            passed = np.float64(_passed(g[row + j], x[row + j], mean[j], scale[j], bias[j], relu))
-            along[j] += passed * np.float64(x[row + j] - mean[j])
+@jit
+def _sums_of_columns(along: Any, total: Any, g: Any, x: Any, factors: Any, call: Any, k: Any) -> None:
+    relu = call.relu
+    along[:] = total[:] = 0
+    for row in _rows(call, len(total), k):
+        for j in range(np.uintp(len(total))):
+            i = np.uintp(row) + j
+            passed = np.float64(_passed(g[i], x[i], factors[0, j], factors[1, j], factors[2, j], relu))
+            along[j] += passed * np.float64(x[i] - factors[0, j])
             total[j] += passed
-    _pool(along, call.run, 1)
-    _pool(total, call.run, 1)
-    for c in range(first, stop):
-        j = (c - first) * call.run
-        dweight[c], dbias[c] = along[j] / math.sqrt(tables.var[c] + call.eps), total[j]
 
 
-@jit(allocates=True)
-def _slopes_of_columns(
-    dx: Any, g: Any, x: Any, tables: Any, dweight: Any, dbias: Any, call: Any, first: Any, stop: Any
-) -> None:
-    mean, bias = _spread(tables.mean, call.run, first, stop), _spread(tables.bias, call.run, first, stop)
-    scale, relu, own = _scales(tables, call, first, stop), call.relu, call.own
-    tilt, level = np.empty_like(mean), np.empty_like(mean)
-    for j in range(len(mean)):
-        tilt[j], level[j] = _through_moments(tables, dweight, dbias, call, first + j // call.run)
-    for i in range(call.images):
-        row = np.uintp((i * len(dbias) + first) * call.run)
-        for j in range(np.uintp(len(mean))):
-            slope = scale[j] * _passed(g[row + j], x[row + j], mean[j], scale[j], bias[j], relu)
-            dx[row + j] = slope - (tilt[j] * (x[row + j] - mean[j]) + level[j]) if own else slope
+@jit
+def _slopes_of_columns(dx: Any, g: Any, x: Any, factors: Any, call: Any, k: Any) -> None:
+    relu, own = call.relu, call.own
+    for row in _rows(call, factors.shape[1], k):
+        for j in range(np.uintp(factors.shape[1])):
+            i = np.uintp(row) + j
+            slope = factors[1, j] * _passed(g[i], x[i], factors[0, j], factors[1, j], factors[2, j], relu)
+            dx[i] = slope - (factors[3, j] * (x[i] - factors[0, j]) + factors[4, j]) if own else slope
