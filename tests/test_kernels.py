@@ -448,6 +448,15 @@ class TestBatchNorm:
             for one, expected in zip(self.results(*case), self.exact(*case), strict=True):
                 np.testing.assert_array_equal(np.isnan(one), np.isnan(expected))
 
+    @pytest.mark.parametrize("shape", [(0, 3), (2, 0), (0, 3, 5, 5), (2, 0, 5, 5), (2, 3, 0, 4)])
+    def test_no_elements(self, shape):
+        x, tables = np.zeros(shape, "float32"), [np.ones(shape[1], "float32")] * 2
+        y, mean, _, dx, dweight, dbias = self.results(x, x, tables, {"eps": 0.0, "relu": False})
+        assert y.shape == dx.shape == shape
+        assert np.isnan(mean).all()
+        assert np.isnan(dweight).all()
+        assert not dbias.any()
+
     @pytest.mark.parametrize("shape", [(64, 3), (8, 3, 10, 10)])
     @pytest.mark.parametrize("offset", [0, 1e3, 1e6])
     def test_a_large_mean_does_not_harm_the_variance(self, shape, offset):

@@ -302,7 +302,7 @@ def _slopes_of_runs(dx: Any, g: Any, x: Any, factors: Any, call: Any, k: Any) ->
 @jit
 def _rows(call: Any, width: Any, k: Any) -> Any:
     """Where the rows that belong together begin."""
-    return range(k * call.rows * width, min((k + 1) * call.rows, call.images) * width, width)
+    return range(k * call.rows * width, min((k + 1) * call.rows, call.images) * width, max(width, 1))
 
 
 @jit
