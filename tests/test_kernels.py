@@ -268,7 +268,10 @@ class TestPooling:
     @given(pools(dilated=True, special=True))
     def test_maximum_and_its_gradient(self, case):
         x, g, options, dilation = case
-        options = options | {"dilation": dilation}
+        self.check_maxima(x, g, options | {"dilation": dilation})
+
+    @staticmethod
+    def check_maxima(x, g, options):
         places = reference.max_pool2d_argmax(x, **options).reshape(*x.shape[:2], g.shape[2] * g.shape[3])
         rows = x.reshape(*x.shape[:2], x.shape[2] * x.shape[3])
         spread = reference.scatter_along_axis(g.reshape(places.shape), places, axis=2, shape=rows.shape)
@@ -292,14 +295,27 @@ class TestPooling:
         options |= {"shape": x.shape, "count_include_pad": include}
         check("avg_pool2d_input", pool.avg_pool2d_input, g, terms=16 * 4, **options)
 
+    @several
+    @given(st.data(), pairs(1, 5), pairs(1, 9), st.sampled_from([1, 7]), pairs(0, 3))
+    def test_windows_that_tile_the_image(self, data, kernel, size, times, images):
+        x = data.draw(arrays((*images, kernel[0] * size[0], kernel[1] * size[1] * times), special=True))
+        g = data.draw(arrays((*images, size[0], size[1] * times), x.dtype))
+        options = {"kernel_size": kernel, "stride": kernel, "padding": (0, 0), "ceil_mode": False}
+        self.check_maxima(x, g, options | {"dilation": (1, 1)})
+        options["count_include_pad"] = True
+        check("avg_pool2d", pool.avg_pool2d, x, terms=25 * 4, **options)
+        check("avg_pool2d_input", pool.avg_pool2d_input, g, shape=x.shape, **options)
+
     @pytest.mark.parametrize("shape", [(3, 7, 8, 8), (1, 1, 7, 7), (5, 3, 33, 40), (2, 9, 1, 1), (0, 2, 3, 3)])
     @pytest.mark.parametrize("dtype", ["float32", "float64"])
     def test_windows_of_the_whole_image(self, shape, dtype):
         rng = np.random.default_rng(0)
-        x, g = rng.standard_normal(shape).astype(dtype), rng.standard_normal((*shape[:2], 1, 1)).astype(dtype)
+        x, g = rng.integers(-9, 9, shape).astype(dtype), rng.standard_normal((*shape[:2], 1, 1)).astype(dtype)
         options = {"kernel_size": shape[2:], "stride": shape[2:], "padding": (0, 0), "ceil_mode": False}
-        check("max_pool2d_argmax", pool.max_pool2d_argmax, x, exact=True, dilation=(1, 1), **options)
-        options["count_include_pad"] = True
+        self.check_maxima(x, g, options | {"dilation": (1, 1)})
+        x[rng.random(shape) < 0.02] = np.nan
+        self.check_maxima(x, g, options | {"dilation": (1, 1)})
+        x, options["count_include_pad"] = np.nan_to_num(x), True
         check("avg_pool2d", pool.avg_pool2d, x, **options)
         check("avg_pool2d_input", pool.avg_pool2d_input, g, shape=shape, **options)
 

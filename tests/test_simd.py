@@ -24,7 +24,9 @@ from minigrad.kernels.cpu.simd import (
     load_part,
     load_wide,
     maximum,
+    roll,
     select,
+    size,
     store,
     store_whole,
     sum_lanes,
@@ -205,6 +207,22 @@ def test_the_rest_comes_after_the_end_of_a_line(dtype):
         x, out = numbers(dtype, 1 + count), np.empty(2 * lanes, dtype)
         copy(out, x, count)
         assert np.array_equal(out, np.pad(x[1:], (0, 2 * lanes - count), constant_values=-np.inf))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("count", [1, 4, 8])
+def test_lanes_roll(dtype, count):
+    lanes = simd.lanes(dtype)
+
+    @jit
+    def rolled(out, x):
+        tile = roll(load(x, 0, lanes, 2, 1), count)
+        store_whole(out, 0, lanes, tile)
+        return size(tile)
+
+    x, out = numbers(dtype, 2 * lanes), np.empty((2, lanes), dtype)
+    assert rolled(out.reshape(-1), x) == lanes
+    assert np.array_equal(out, np.roll(x.reshape(2, lanes), -count, axis=1))
 
 
 @pytest.mark.parametrize("source", [np.uint8, np.int32])

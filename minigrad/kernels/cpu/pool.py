@@ -13,6 +13,7 @@ import numpy.typing as npt
 from numba import prange
 
 from minigrad.kernels import geometry
+from minigrad.kernels.cpu import tiling
 from minigrad.kernels.cpu.compiler import jit, kernel
 from minigrad.kernels.cpu.lines import ELEMENTS, LINES, Plan, band_of, collector, dealer, up
 from minigrad.kernels.cpu.memory import empty
@@ -48,14 +49,21 @@ def max_pool2d(
     size = _size((h, w), kernel_size, stride, padding, dilation, ceil_mode)
     y = empty((n, c, *size), x.dtype)
     taps = empty((n, c, *size), np.uint8 if kernel_size[0] * kernel_size[1] <= 256 else np.int32)
-    if y.size:
+    if y.size == 0:
+        return y, (taps,)
+    flat = y.reshape(-1), taps.reshape(-1), np.ascontiguousarray(x).reshape(-1)
+    threads = get_num_threads()
+    if (h, w) == kernel_size and padding == (0, 0) and dilation == (1, 1):
+        vector = lanes(x.dtype)
+        numbers = _numbers(up(h * w, vector), x.dtype)
+        scratch, places = empty((threads, vector), x.dtype), empty((threads, vector), numbers.dtype)
+        tiling.extremes(*flat, numbers, h * w, scratch, places)
+    else:
         window = (h, w), size, kernel_size, stride, padding, dilation
         plan, tables = _max_plan(n * c, *window, x.dtype)
-        threads = get_num_threads()
         lines = empty((threads, plan.span * plan.sw * plan.pitch), x.dtype)
         best = empty((threads, plan.span * plan.wide), x.dtype)
         chosen = empty((threads, plan.span * plan.wide), tables[-1].dtype)
-        flat = y.reshape(-1), taps.reshape(-1), np.ascontiguousarray(x).reshape(-1)
         _maxima(stride[1])(*flat, lines, best, chosen, *tables, plan)
     return y, (taps,)
 
@@ -88,14 +96,21 @@ def max_pool2d_backward(
     (x,), (taps,) = inputs, residuals
     n, c, *image = x.shape
     dx = empty(x.shape, g.dtype)
-    if dx.size:
+    if dx.size == 0:
+        return (dx,)
+    flat = dx.reshape(-1), np.ascontiguousarray(g).reshape(-1), taps.reshape(-1)
+    threads = get_num_threads()
+    if tuple(image) == kernel_size and padding == (0, 0) and dilation == (1, 1):
+        tiling.give(*flat, image[0] * image[1], threads)
+    elif _tiled(tuple(image), g.shape[2:], kernel_size, stride, padding) and dilation == (1, 1):
+        numbers = _numbers(kernel_size[0] * kernel_size[1], g.dtype)
+        tiling.maxima_backward(stride[1])(*flat, numbers, g.shape[3], kernel_size[0], threads)
+    else:
         window = tuple(image), g.shape[2:], kernel_size, stride, padding, dilation
         plan, tables = _max_backward_plan(n * c, *window, g.dtype)
-        threads = get_num_threads()
         shares = empty((threads, plan.span * plan.pitch), g.dtype)
         chosen = empty((threads, plan.span * plan.pitch), tables[1].dtype)
         parts = empty((threads, plan.band * plan.sw * plan.places), g.dtype)
-        flat = dx.reshape(-1), np.ascontiguousarray(g).reshape(-1), taps.reshape(-1)
         _maxima_backward(stride[1])(*flat, shares, chosen, parts, *tables, plan)
     return (dx,)
 
@@ -112,7 +127,7 @@ def _max_plan(
     (kh, kw), (dh, _) = window, dilation
     plan, offsets = _forward_plan(images, image, size, window, stride, padding, dilation, 2, dtype)
     rows = np.arange(kh) * dh * plan.wide
-    numbers = np.arange(max(kh, kw), dtype=f"i{np.dtype(dtype).itemsize}")
+    numbers = _numbers(max(kh, kw), dtype)
     firsts = [np.zeros(up(size[a], step), numbers.dtype) for a, step in enumerate((LINES, lanes(dtype)))]
     for a, first in enumerate(firsts):
         for i in range(size[a]):
@@ -295,11 +310,15 @@ def avg_pool2d(
         return (row_sums(np.ascontiguousarray(x).reshape(n * c, h * w)) / x.dtype.type(h * w)).reshape(n, c, 1, 1)
     size = _size((h, w), kernel_size, stride, padding, (1, 1), ceil_mode)
     y = empty((n, c, *size), x.dtype)
-    if y.size:
+    if y.size == 0:
+        return y
+    flat = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
+    if _tiled((h, w), size, kernel_size, stride, padding):
+        tiling.averages(stride[1])(*flat, size[1], kernel_size[0], get_num_threads())
+    else:
         plan, offsets = _forward_plan(n * c, (h, w), size, kernel_size, stride, padding, (1, 1), 0, x.dtype)
         counts = _counts((h, w), size, kernel_size, stride, padding, count_include_pad, x.dtype)
         lines = empty((get_num_threads(), plan.band * plan.sw * plan.pitch), x.dtype)
-        flat = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
         _averages(stride[1])(*flat, lines, offsets, kernel_size[0], *counts, plan)
     return y
 
@@ -322,7 +341,10 @@ def avg_pool2d_input(
         return dx
     flat = dx.reshape(-1), np.ascontiguousarray(g).reshape(-1)
     if (h, w) == kernel_size and padding == (0, 0):
-        _repeat(*flat, h * w, get_num_threads())
+        tiling.repeat(*flat, h * w, get_num_threads())
+        return dx
+    if _tiled((h, w), g.shape[2:], kernel_size, stride, padding):
+        tiling.averages_backward(stride[1])(*flat, g.shape[3], kernel_size[0], get_num_threads())
         return dx
     plan, reach, offsets, bounds = _average_backward_plan(
         n * c, (h, w), g.shape[2:], kernel_size, stride, padding, g.dtype
@@ -487,24 +509,6 @@ def _column_sum(dx: Any, to: Any, end: Any, sums: Any, first: Any, stop: Any, pl
             store(dx, to + e, 0, 1, plan.w - e, total)
 
 
-@kernel
-def _repeat(dx: Any, g: Any, count: Any, threads: Any) -> None:
-    for t in prange(threads):
-        _repeat_share(t * len(g) // threads, (t + 1) * len(g) // threads, dx, g, count)
-
-
-@jit
-def _repeat_share(first: Any, stop: Any, dx: Any, g: Any, count: Any) -> None:
-    """Share each element of g out to as many of dx."""
-    for n in range(first, stop):
-        share = full(g[n] / g.dtype.type(count), 1, 1)
-        whole = count // width(dx) * width(dx)
-        for e in range(0, whole, width(dx)):
-            store_whole(dx, n * count + e, 0, share)
-        if whole < count:
-            store(dx, n * count + whole, 0, 1, count - whole, share)
-
-
 # ---- what both have in common ----------------------------------------------------------------------------------------
 
 
@@ -512,6 +516,18 @@ def _size(image: Pair, kernel_size: Pair, stride: Pair, padding: Pair, dilation:
     axes = zip(image, kernel_size, stride, padding, dilation, strict=True)
     oh, ow = (geometry.output_size(*axis, ceil_mode) for axis in axes)
     return oh, ow
+
+
+def _tiled(image: Pair, size: Pair, kernel_size: Pair, stride: Pair, padding: Pair) -> bool:
+    """Whether the windows tile the image, so that `tiling` has the faster kernels."""
+    covered = size[0] * stride[0], size[1] * stride[1]
+    return kernel_size == stride and padding == (0, 0) and covered == image and stride[1] <= tiling.MOST
+
+
+@functools.lru_cache(maxsize=256)
+def _numbers(count: int, dtype: Any) -> Array:
+    """0, 1, ... as integers as wide as the elements."""
+    return np.arange(count, dtype=f"i{np.dtype(dtype).itemsize}")
 
 
 @functools.lru_cache(maxsize=256)

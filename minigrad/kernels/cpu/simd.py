@@ -665,6 +665,32 @@ def transpose(typingctx: Any, tile: Any) -> Any:
 
 
 @intrinsic
+def size(typingctx: Any, tile: Any) -> Any:
+    """How many elements a row of a tile has: for the compiler a constant."""
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        return _INDEX(tile.columns * tile.lanes)
+
+    return signature(types.intp, tile), emit
+
+
+@intrinsic(prefer_literal=True)
+def roll(typingctx: Any, tile: Any, count: Any) -> Any:
+    """Lane i of each vector from its lane i + count, beyond the end from the beginning."""
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        places = [(i + _size(count)) % tile.lanes for i in range(tile.lanes)]
+
+        def vector_at(m: int, v: int) -> Any:
+            vector = _vector(builder, tile, values[0], m, v)
+            return builder.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(_LANE, tile.lanes), places))
+
+        return _make(builder, tile, vector_at)
+
+    return signature(tile, tile, count), emit
+
+
+@intrinsic
 def add_wide(typingctx: Any, total: Any, tile: Any) -> Any:
     """A tile of float64 plus another tile; of float32, the second half of each vector is added to the first."""
     width = total.lanes
