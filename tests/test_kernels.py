@@ -12,7 +12,20 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from minigrad.kernels import reference
-from minigrad.kernels.cpu import conv, conv_pool, exponential, gather, loss, norm, optim, pool, reduce, runs, threads
+from minigrad.kernels.cpu import (
+    conv,
+    conv_pool,
+    exponential,
+    gather,
+    generic,
+    loss,
+    norm,
+    optim,
+    pool,
+    reduce,
+    runs,
+    threads,
+)
 from minigrad.kernels.cpu import winners as sums_over_winners
 from minigrad.kernels.geometry import inside, output_size
 
@@ -344,6 +357,33 @@ class TestReductions:
             expected = x.astype("float64").sum(axis=1)
         np.testing.assert_allclose(sums, expected, rtol=tolerance, atol=tolerance * 4 * size)
         assert with_threads(1, reduce.row_sums, x).tobytes() == sums.tobytes()
+
+    @several
+    @given(
+        st.data(),
+        st.sampled_from([(3, 5, 7), (1, 700, 3), (300, 1, 150), (5, 600), (2, 40_000), (33_001,), (2, 17, 2, 9)]),
+    )
+    def test_sums_over_axes(self, data, shape):
+        x = np.ascontiguousarray(data.draw(arrays(shape)))
+        first = data.draw(st.integers(0, len(shape) - 1))
+        axis = tuple(range(first, data.draw(st.integers(first + 1, len(shape)))))
+        found = with_threads(2, reduce.sums, x, axis)
+        expected = x.astype("float64").sum(axis=axis)
+        assert (found.dtype, found.shape) == (x.dtype, expected.shape)
+        bound = np.finfo(x.dtype).eps * (40 * np.abs(x.astype("float64")).sum(axis=axis))
+        assert (np.abs(found - expected) <= bound).all()
+        assert with_threads(1, reduce.sums, x, axis).tobytes() == found.tobytes()
+
+    @pytest.mark.parametrize("axis", [(0,), (1,), (0, 2), (1, 3), (0, 1, 2, 3), (2, 1)])
+    @pytest.mark.parametrize("keepdims", [False, True])
+    def test_large_sums_over_any_axes(self, axis, keepdims):
+        x = np.random.default_rng(0).standard_normal((30, 20, 15, 33)).astype("float32")
+        assert x.nbytes >= generic.HUGE
+        found = generic.KERNELS["sum"](x, axis=axis, keepdims=keepdims)
+        expected = x.astype("float64").sum(axis=axis, keepdims=keepdims)
+        assert found.dtype == x.dtype
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4, strict=False)
+        assert found.shape == expected.shape
 
 
 class TestGather:

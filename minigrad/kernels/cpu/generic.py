@@ -15,6 +15,8 @@ Array = np.ndarray
 
 LARGE = 1 << 18  # bytes, from which memory of the pool saves a ufunc more than it costs
 
+HUGE = 1 << 20  # bytes, from which threads save a sum more than they cost
+
 KERNELS: dict[str, Callable[..., Array]] = {}
 
 
@@ -110,11 +112,27 @@ def sum(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
 
     Along the last axis numpy adds pairwise; along others it does not, and after 2**24 ones the sum stands still.
     """
+    if x.nbytes >= HUGE and axis and x.dtype.kind == "f" and x.flags.c_contiguous:
+        return _large_sum(x, axis, keepdims)
     reduce: Callable[..., Array] = np.add.reduce
     wide = x.size > 1024 and x.dtype == np.float32 and x.ndim - 1 not in axis
     if wide and math.prod(x.shape[i] for i in axis) > 1024:
         return reduce(x, axis=axis, keepdims=keepdims, dtype=np.float64).astype(x.dtype)
     return reduce(x, axis=axis, keepdims=keepdims, dtype=x.dtype)
+
+
+def _large_sum(x: Array, axis: tuple[int, ...], keepdims: bool) -> Array:
+    """Sum with the kernels, run after run of neighbouring axes from the last on."""
+    from minigrad.kernels.cpu.reduce import sums
+
+    left, out = sorted(axis), x
+    while left:
+        stop = left.pop()
+        first = stop
+        while left and left[-1] == first - 1:
+            first = left.pop()
+        out = sums(out, tuple(range(first, stop + 1)))
+    return np.expand_dims(out, axis) if keepdims else out
 
 
 @_kernel
