@@ -36,7 +36,7 @@ def precise(request):
 @st.composite
 def problems(draw):
     """x, weight, g and the options of a convolution: ragged sizes, tiny and huge numbers; x and g not all finite."""
-    groups, channels, outputs = draw(st.integers(1, 3)), draw(st.integers(1, 5)), draw(st.sampled_from([1, 3, 14]))
+    groups, channels, outputs = draw(st.integers(1, 3)), draw(st.sampled_from([3, 7])), draw(st.sampled_from([3, 14]))
     padding = draw(st.integers(0, 4)), draw(st.integers(0, 4))
     image = [max(1, 3 - 2 * p) + draw(st.one_of(st.integers(0, 9), st.integers(30, 75))) for p in padding]
     n, dtype = draw(st.integers(1, 5)), draw(st.sampled_from(["float32", "float64"]))
@@ -93,7 +93,7 @@ class TestNearTheReference:
         check("conv2d_input", g, weight, shape=x.shape, **options)
 
     @pytest.mark.parametrize(
-        ("n", "channels", "side"), [(1, 512, 7), (2, 192, 8), (2, 100, 14), (1, 64, 56), (1, 24, 64)]
+        ("n", "channels", "side"), [(2, 512, 7), (2, 192, 8), (2, 100, 14), (2, 64, 56), (2, 24, 64)]
     )
     def test_errors_are_as_documented(self, precise, n, channels, side):
         rng = np.random.default_rng(channels)
@@ -101,17 +101,15 @@ class TestNearTheReference:
         weight = rng.standard_normal((channels, channels, 3, 3)).astype("float32")
         options = {"padding": (1, 1), "groups": 1, **OPTIONS}
         wide = x.astype("float64"), weight.astype("float64")
+        g, wide_g = x[::-1], wide[0][::-1]
+        inputs, weights = options | {"shape": x.shape}, options | {"shape": weight.shape}
         for found, expected in [
             (conv.conv2d(x, weight, **options), reference.conv2d(*wide, **options)),
-            (
-                conv.conv2d_input(x, weight, shape=x.shape, **options),
-                reference.conv2d_input(*wide, shape=x.shape, **options),
-            ),
+            (conv.conv2d_input(x, weight, **inputs), reference.conv2d_input(*wide, **inputs)),
+            (conv.conv2d_weight(g, x, **weights), reference.conv2d_weight(wide_g, wide[0], **weights)),
         ]:
             error = np.sqrt(((found - expected) ** 2).mean() / (expected**2).mean())
             assert error < ERRORS[precise]
-            if precise == "medium":
-                assert error > ERRORS["high"]
 
     def test_derivatives_agree_with_differences(self, precise):
         rng = np.random.default_rng(0)
@@ -134,8 +132,9 @@ def test_what_cannot_be_transformed_is_summed(chosen):
 
 
 def test_the_precision_is_chosen_for_all_threads(chosen):
-    x, weight = mg.tensor(np.random.default_rng(0).standard_normal((2, 4, 64, 20, 20)).astype("float32"))
-    weight = weight.reshape(-1)[: 64 * 64 * 9].reshape((64, 64, 3, 3))
+    rng = np.random.default_rng(0)
+    x = mg.tensor(rng.standard_normal((1, 64, 66, 66)).astype("float32"))
+    weight = mg.tensor(rng.standard_normal((64, 64, 3, 3)).astype("float32"))
     results = {}
     for name in LARGEST:
         chosen(name)

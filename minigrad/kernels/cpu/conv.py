@@ -15,7 +15,7 @@ import numpy.typing as npt
 from numba import prange
 
 from minigrad.kernels import geometry
-from minigrad.kernels.cpu import winograd
+from minigrad.kernels.cpu import winograd, winograd_weight
 from minigrad.kernels.cpu.compiler import jit, kernel
 from minigrad.kernels.cpu.memory import empty
 from minigrad.kernels.cpu.runs import copy_runs, plan_runs
@@ -249,6 +249,10 @@ def conv2d_weight(
     (n, o, oh, ow), (_, channels, *window), image = g.shape, shape, x.shape[2:]
     if g.size == 0 or x.size == 0:
         return np.zeros(shape, g.dtype)
+    if window == [3, 3] and stride == dilation == (1, 1):
+        faster = winograd_weight.weight_gradient(g, x, shape, padding, groups)
+        if faster is not None:
+            return faster
     plan = plan_runs(image, (oh, ow), tuple(window), stride, padding, dilation, channels, PRODUCTS, DEPTH)
     passes = -(-channels // plan.channels)
     fewest = channels - (passes - 1) * plan.channels  # channels in the last pass

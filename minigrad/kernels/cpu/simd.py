@@ -327,6 +327,23 @@ def load(typingctx: Any, x: Any, start: Any, pitch: Any, rows: Any, columns: Any
 
 
 @intrinsic(prefer_literal=True)
+def load_grid(typingctx: Any, x: Any, start: Any, pitch: Any, step: Any, rows: Any, columns: Any) -> Any:
+    """Vectors from memory: the one at (m, v) begins at x[start + m * pitch + v * step]."""
+    tile = _tile_of(x, _size(rows), _size(columns))
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        at, down, across = (_as_index(context, builder, sig.args[i], values[i]) for i in (1, 2, 3))
+
+        def vector_at(m: int, v: int) -> Any:
+            index = builder.add(builder.add(at, builder.mul(down, _INDEX(m))), builder.mul(across, _INDEX(v)))
+            return _read(builder, _address(context, builder, x, values[0], index), tile)
+
+        return _make(builder, tile, vector_at)
+
+    return signature(tile, x, start, pitch, step, rows, columns), emit
+
+
+@intrinsic(prefer_literal=True)
 def load_part(typingctx: Any, x: Any, start: Any, pitch: Any, rows: Any, columns: Any, height: Any, count: Any) -> Any:
     """As `load`, but just the first `count` elements of the first `height` rows are read.
 
@@ -499,14 +516,6 @@ def collect(typingctx: Any, tile: Any) -> Any:
     return signature(result, tile), emit
 
 
-def _masks_of_parts(context: Any, builder: Any, kind: Any, count: Any, tile: Tile) -> list[Any]:
-    """The masks of the vectors that hold the first `count` elements of a dealt column; None for no count."""
-    if isinstance(kind, types.NoneType):
-        return [None] * tile.rows
-    n = _as_index(context, builder, kind, count)
-    return [_first(builder, builder.sub(n, _INDEX(v * tile.lanes)), tile.lanes) for v in range(tile.rows)]
-
-
 def _pick(builder: Any, vectors: list[Any], places: Sequence[int]) -> Any:
     """One vector, lane i of which is element places[i] of the vectors laid end to end."""
     width, out = len(places), vectors[0]
@@ -563,7 +572,9 @@ def collect_lines(typingctx: Any, x: Any, start: Any, pitch: Any, height: Any, c
 
     def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
         at, skip, lines = (_as_index(context, builder, sig.args[i], values[i]) for i in range(1, 4))
-        masks = _masks_of_parts(context, builder, count, values[4], Tile(tile.dtype, tile.columns, 1, width))
+        masks = [None] * tile.columns
+        if not isinstance(count, types.NoneType):
+            masks = _masks(builder, _as_index(context, builder, count, values[4]), tile)
         for i in range(tile.rows):
             with builder.if_then(builder.icmp_signed("<", _INDEX(i), lines)):
                 vectors = [_vector(builder, tile, values[5], i, j) for j in range(tile.columns)]

@@ -50,6 +50,8 @@ Array = npt.NDArray[Any]
 Pair = tuple[int, int]
 
 DEPTH = 96  # channels in one sum, at most: what bounds its rounding
+TRANSFORMS = 3.5  # what transforming a pixel takes, in the time of direct sums for one channel and output
+WORTH = 0.85  # the part of the time of direct sums, as estimated, below which they are forgone
 
 
 class Squares(NamedTuple):
@@ -85,11 +87,11 @@ def correlate(x: Array, weight: Array, size: Pair, padding: Pair, groups: int) -
     """Cross-correlate images with windows of 3x3, stride and dilation 1; None where direct sums do it better."""
     (n, _, height, breadth), (o, channels, _, _) = x.shape, weight.shape
     outputs = o // groups
-    m = best_square(n, channels, outputs, size)
+    width = lanes(x.dtype)
+    m = best_square(n, size, channels, outputs, TRANSFORMS, width)
     if not m:
         return None
     rows, columns = tile_of_products(outputs)
-    width = lanes(x.dtype)
     down, across = (-(-s // m) for s in size)
     panel = columns * width
     pitch = panel if across % width == 0 else panel + width  # whole vectors are written, also where a line ends
@@ -110,15 +112,23 @@ def correlate(x: Array, weight: Array, size: Pair, padding: Pair, groups: int) -
     return y if finite.all() else None
 
 
-def best_square(n: int, channels: int, outputs: int, size: Pair) -> int:
-    """Choose the side of the squares; 0 for direct sums."""
-    for m in precision.squares():
+def best_square(n: int, size: Pair, channels: int, outputs: int, transforms: float, width: int) -> int:
+    """Choose the side of the squares; 0 for direct sums.
+
+    `transforms` is the time of transforming a pixel, as a part of that of the sums for one channel and output, by
+    vectors of `width` squares.
+    """
+
+    def time(m: int) -> float:
+        """The time as a part of that of direct sums."""
         down, across = (-(-s // m) for s in size)
-        products = (m + 2) ** 2 * down * across / (9 * size[0] * size[1])  # as a part of those of direct sums
-        transforms = 4 * products * (1 / channels + 1 / outputs)
-        if min(channels, outputs) >= 16 and products + transforms < 0.8:
-            return m
-    return 0
+        idle = -(-across // width) * width / across
+        squares = m * m * down * across / (size[0] * size[1])  # above 1 where the last ones are not whole
+        products = (m + 2) ** 2 / (9 * m * m) + transforms * idle * (1 / channels + 1 / outputs)
+        return squares * products + 10 * m * m / (n * size[0] * size[1])  # the last for transforms of weights
+
+    best = min(precision.squares(), key=time, default=0)
+    return best if best and time(best) < WORTH else 0
 
 
 @functools.cache
@@ -129,16 +139,18 @@ def tile_of_products(outputs: int) -> tuple[int, int]:
     return -(-outputs // -(-outputs // most)), columns
 
 
-# Transforms of a tile's rows
+# Transforms of the rows of a tile, and of three numbers
 
 
 @jit(forceinline=True)
-def _input_2(d: Any) -> Any:
+def input_2(d: Any) -> Any:
+    """B' d for m = 2."""
     return stack((row(d, 0) - row(d, 2), row(d, 1) + row(d, 2), row(d, 2) - row(d, 1), row(d, 1) - row(d, 3)))
 
 
 @jit(forceinline=True)
-def _input_4(d: Any) -> Any:
+def input_4(d: Any) -> Any:
+    """B' d for m = 4."""
     d0, d1, d2, d3, d4, d5 = row(d, 0), row(d, 1), row(d, 2), row(d, 3), row(d, 4), row(d, 5)
     even_p, odd_p = _sum_of(d, -36, d2, 16, d4), _sum_of(d, -27, d1, 12, d3)
     even_q, odd_q = _sum_of(d, -18, d2, 32, d4), _sum_of(d, -27, d1, 48, d3)
@@ -153,12 +165,14 @@ def _sum_of(d: Any, a: Any, x: Any, b: Any, y: Any) -> Any:
 
 
 @jit(forceinline=True)
-def _output_2(d: Any) -> Any:
+def output_2(d: Any) -> Any:
+    """A' d for m = 2."""
     return stack((row(d, 0) + (row(d, 1) + row(d, 2)), (row(d, 1) - row(d, 2)) - row(d, 3)))
 
 
 @jit(forceinline=True)
-def _output_4(d: Any) -> Any:
+def output_4(d: Any) -> Any:
+    """A' d for m = 4."""
     p, q, pp, qq = full_like(d, 0.75), full_like(d, 1.5), full_like(d, 0.5625), full_like(d, 2.25)
     ppp, qqq = full_like(d, 0.421875), full_like(d, 3.375)
     even_p, odd_p = row(d, 1) + row(d, 2), row(d, 1) - row(d, 2)
@@ -173,26 +187,69 @@ def _output_4(d: Any) -> Any:
     )
 
 
+@jit(forceinline=True)
+def gradient_2(d: Any) -> Any:
+    """A d for m = 2."""
+    zero = full_like(d, 0)
+    return stack((row(d, 0), row(d, 0) + row(d, 1), row(d, 0) - row(d, 1), zero - row(d, 1)))
+
+
+@jit(forceinline=True)
+def gradient_4(d: Any) -> Any:
+    """A d for m = 4."""
+    d0, d1, d2, d3 = row(d, 0), row(d, 1), row(d, 2), row(d, 3)
+    even_p, odd_p = _sum_of(d, 64, d0, 36, d2), _sum_of(d, 48, d1, 27, d3)
+    even_q, odd_q = _sum_of(d, 8, d0, 18, d2), _sum_of(d, 12, d1, 27, d3)
+    return stack((d0, even_p + odd_p, even_p - odd_p, even_q + odd_q, even_q - odd_q, d3))
+
+
+@jit(forceinline=True)
+def window_2(d: Any) -> Any:
+    """G' d for m = 2."""
+    both, two = row(d, 1) + row(d, 2), full_like(d, 2)
+    return stack((fma(two, row(d, 0), both), row(d, 1) - row(d, 2), fma(two, row(d, 3), both)))
+
+
+@jit(forceinline=True)
+def window_4(d: Any) -> Any:
+    """G' d for m = 4."""
+    even_p, odd_p = row(d, 1) + row(d, 2), row(d, 2) - row(d, 1)
+    even_q, odd_q = row(d, 3) + row(d, 4), row(d, 3) - row(d, 4)
+    return stack(
+        (
+            fma(full_like(d, 192), row(d, 0), full_like(d, 8) * (even_q - even_p)),
+            _sum_of(d, 6, odd_p, 12, odd_q),
+            fma(full_like(d, 243), row(d, 5), _sum_of(d, -4.5, even_p, 18, even_q)),
+        )
+    )
+
+
 @jit
-def _weight_2(a: Any, b: Any, c: Any) -> Any:
+def weight_2(a: Any, b: Any, c: Any) -> Any:
+    """G (a b c) for m = 2."""
     return 2 * a, a + b + c, a - b + c, 2 * c
 
 
 @jit
-def _weight_4(a: Any, b: Any, c: Any) -> Any:
+def weight_4(a: Any, b: Any, c: Any) -> Any:
+    """G (a b c) for m = 4."""
     p, q = 512 * a + 288 * c, 64 * a + 144 * c
     return 192 * a, -p - 384 * b, -p + 384 * b, q + 96 * b, q - 96 * b, 243 * c
 
 
-_TRANSFORMS = {2: (_input_2, _output_2, _weight_2, 1 / 2), 4: (_input_4, _output_4, _weight_4, 1 / (243 * 64))}
-"""For each m: B', A', G with whole numbers, and the factor that then remains."""
+FACTORS = {2: 1 / 2, 4: 1 / (243 * 64)}
+"""What remains for each m, and for rows and columns, of the whole numbers in B and G."""
 
 
 @functools.cache
 def products_of_squares(lanes: int, rows: int, columns: int, m: int) -> tuple[Callable[..., None], Callable[..., None]]:
     """Compile `correlate` for squares of side m, and tiles of so many outputs by vectors of squares."""
     side, pixels, elements = m + 2, m * m, (m + 2) ** 2
-    transform_input, transform_output, transform_weight, factor = _TRANSFORMS[m]
+    transform_input, transform_output, transform_weight = {
+        2: (input_2, output_2, weight_2),
+        4: (input_4, output_4, weight_4),
+    }[m]
+    factor = FACTORS[m] ** 2
 
     @kernel
     def transform_weights(packed: Any, weight: Any, plan: Any) -> None:
@@ -292,7 +349,7 @@ def products_of_squares(lanes: int, rows: int, columns: int, m: int) -> tuple[Ca
     ) -> None:
         """Write A' m A for the sums m of a tile of outputs, and add zero times all of it to `zeros`."""
         plane, t = plan.oh * plan.ow, 0
-        scale, zero = full(scratch.dtype.type(factor * factor), 1, 1), full(scratch.dtype.type(0), 1, 1)
+        scale, zero = full(scratch.dtype.type(factor), 1, 1), full(scratch.dtype.type(0), 1, 1)
         while t < count:
             i, down, across, run = locate(plan, first, t, count)
             height, width = min(m, plan.oh - down), min(m * run, plan.ow - across)
