@@ -31,6 +31,10 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "convolution 3x3": (lambda: nn.Conv2d(64, 64, 3, padding=1), (4, 64, 32, 32)),
     "linear": (lambda: nn.Sequential(nn.Linear(1000, 1000), nn.ReLU(), nn.Linear(1000, 15)), (32, 1000)),
     "activations": (lambda: nn.Sequential(nn.BatchNorm1d(100), nn.Tanh(), nn.Sigmoid(), nn.Dropout()), (32, 100)),
+    "large activations": (
+        lambda: nn.Sequential(nn.ReLU(), nn.Sigmoid(), nn.Tanh(), nn.Dropout()),
+        (32, 4096),
+    ),
     "depthwise convolution": (lambda: nn.Conv2d(32, 32, 3, padding=1, groups=32), (4, 32, 32, 32)),
     "convolution 1x1": (lambda: nn.Conv2d(64, 64, 1), (4, 64, 14, 14)),
     "convolution 7x7, stride 2": (lambda: nn.Conv2d(3, 64, 7, stride=2, padding=3), (2, 3, 64, 64)),

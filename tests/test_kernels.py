@@ -15,6 +15,7 @@ from minigrad.kernels import reference
 from minigrad.kernels.cpu import (
     conv,
     conv_pool,
+    elementwise,
     exponential,
     gather,
     generic,
@@ -440,6 +441,48 @@ class TestOptimiserSteps:
         g, mean, square = (data.draw(arrays(shape, x.dtype, special=True)) for _ in range(3))
         settings = {"steps": data.draw(st.integers(1, 9)), "lr": lr, "betas": (first, second), "eps": 1e-8}
         self.check("adam_step", [x, g, mean, np.abs(square)], settings | {"decay": decay})
+
+
+NUMPY = {
+    "relu": lambda x: np.maximum(x, 0),
+    "sigmoid": lambda x: np.exp(-np.logaddexp(0, -x)),
+    "where_positive": lambda x, y: np.where(y > 0, x, 0),
+}
+
+
+class TestElementwise:
+    @pytest.mark.parametrize("name", elementwise.KERNELS)
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_equals_numpy(self, name, dtype):
+        rng = np.random.default_rng(0)
+        x, y = rng.standard_normal((2, 3, 1111)).astype(dtype)
+        for array in (x, y):
+            array.flat[rng.integers(0, x.size, 50)] = rng.choice([0.0, -0.0, 1.0, np.nan, np.inf, -np.inf], 50)
+        unary = name in ("relu", "sigmoid", "exp")
+        half = np.array(0.5, dtype)
+        for operands in [(x,)] if unary else [(x, y), (x, half), (half, y)]:
+            found = with_threads(2, elementwise.shared, name, *operands)
+            if dtype == "float64" and name in elementwise.FLOAT32:
+                assert found is None
+                continue
+            with np.errstate(all="ignore"):
+                expected = NUMPY.get(name, getattr(np, name, None))(*operands)
+            assert (found.dtype, found.shape) == (dtype, x.shape)
+            np.testing.assert_allclose(found, expected, rtol=1e-6 if name in elementwise.FLOAT32 else 0)
+            assert with_threads(1, elementwise.shared, name, *operands).tobytes() == found.tobytes()
+
+    def test_other_operands_are_left_to_numpy(self):
+        x = np.ones((4, 6), "float32")
+        for other in (x[:, ::2], x.T, x[0], x.astype("float64"), x.astype("int32")):
+            assert elementwise.shared("add", x, other) is None
+            assert elementwise.shared("add", other, x) is None
+        assert elementwise.shared("relu", x.astype("int32")) is None
+
+    def test_sigmoid_is_within_its_bound(self):
+        x = np.concatenate([np.linspace(-104, 104, 400_001), np.geomspace(1e-38, 1, 10_000)]).astype("float32")
+        exact = 1 / (1 + np.exp(-x.astype("float64")))
+        error = np.abs(elementwise.shared("sigmoid", x) - exact) / np.spacing(exact.astype("float32"))
+        assert error.max() < 2.5
 
 
 @st.composite

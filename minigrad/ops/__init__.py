@@ -44,6 +44,7 @@ from minigrad.ops.elementwise import (
     subtract,
     tanh,
     where,
+    where_positive,
 )
 from minigrad.ops.index import getitem, index_put, scatter, scatter_along_axis, take_along_axis
 from minigrad.ops.kinds import REGISTRY, Record

@@ -271,8 +271,7 @@ def sigmoid(x: Any, /) -> Any:
 
 
 @elementwise(
-    lambda out: out > 0,
-    selects=True,
+    lambda g, out: where_positive(g, out),
     sample=unary(away_from=0.0),
     oracle=pointwise(lambda x: max(x, 0.0)),
     method="relu",
@@ -327,6 +326,19 @@ def minimum(x: Any, y: Any, /) -> Any:
 
     >>> mg.minimum(mg.tensor([1.0, -2.0]), 0.5)
     tensor([ 0.5, -2. ])
+    """
+
+
+@elementwise(
+    *(lambda g, y: where_positive(g, y), None),
+    sample=binary(-0.5, 2.0, 0.0, first=(-2.0, 2.0)),
+    oracle=pointwise(lambda x, y: x if y > 0 else 0.0),
+)
+def where_positive(x: Any, y: Any, /) -> Any:
+    """x where y > 0, else 0, also where x is infinite or NaN; the derivative of ReLU, times x.
+
+    >>> mg.where_positive(mg.tensor([1.0, 2.0]), mg.tensor([0.5, -0.5]))
+    tensor([1., 0.])
     """
 
 

@@ -87,8 +87,9 @@ class Elementwise(Record):
     """out[i] = f(x[i]), or f(x[i], y[i]) with broadcasting.
 
     `partials` holds the derivative with respect to each input: a number, None (zero), or a function. A function
-    names the inputs it needs (and `out`, if it needs that), and only those are kept for the backward. In an op that
-    `selects`, a partial of 0 means that the input was not chosen: it gets 0, also where the cotangent is infinite.
+    names the inputs it needs (and `out`, if it needs that), and only those are kept for the backward. A function whose
+    first name is `g` gives the product of g and the derivative itself, where one op does both. In an op that `selects`,
+    a partial of 0 means that the input was not chosen: it gets 0, also where the cotangent is infinite.
 
     These are the ops of which a program has most, on the smallest arrays, so their calls are written out for one and
     for two inputs, and a call with float variables of one dtype and shape skips `bind`. A node of theirs has the
@@ -97,6 +98,7 @@ class Elementwise(Record):
 
     partials: tuple[Rule | float | None, ...]
     selects: bool = False
+    multiplies: tuple[bool, ...] = field(init=False)
     wants: tuple[tuple[int, ...], ...] = field(init=False)
     kept: dict[tuple[bool, ...], tuple[bool, ...]] = field(init=False)
     reads: bool = field(init=False)
@@ -105,15 +107,17 @@ class Elementwise(Record):
         super().__post_init__()
         arity = len(self.partials)
         places = {name: i for i, name in enumerate(inspect.signature(self.bind).parameters)} | {"out": arity}
+        named = [tuple(inspect.signature(rule).parameters) if callable(rule) else () for rule in self.partials]
+        multiplies = tuple(names[:1] == ("g",) for names in named)
         wants = tuple(
-            tuple(places[name] for name in inspect.signature(partial).parameters) if callable(partial) else ()
-            for partial in self.partials
+            tuple(places[name] for name in names[multiply:]) for names, multiply in zip(named, multiplies, strict=True)
         )
         kept = {}
         for needs in itertools.product((False, True), repeat=arity):
             wanted = {place for want, need in zip(wants, needs, strict=True) if need for place in want}
             kept[needs] = tuple(place in wanted for place in range(arity + 1))
         object.__setattr__(self, "reads", any(wants))
+        object.__setattr__(self, "multiplies", multiplies)
         object.__setattr__(self, "wants", wants)
         object.__setattr__(self, "kept", kept)
 
@@ -213,6 +217,8 @@ class Elementwise(Record):
             return (
                 None if partial is None else factor if partial == 1 else -factor if partial == -1 else factor * partial
             )
+        if self.multiplies[i]:
+            return partial(factor, *[node.value(place, factor) for place in places])
         if len(places) == 1:
             slope = partial(node.value(places[0], factor))
         else:

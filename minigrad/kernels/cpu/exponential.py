@@ -32,7 +32,7 @@ def _choose(x: Any) -> Any:
     return (lambda x: _exp32(x)) if x == types.float32 else (lambda x: math.exp(x))
 
 
-@jit
+@jit(fastmath={"contract"})
 def _exp32(x: Any) -> Any:
     """2**k * exp(r) with x = k ln 2 + r, k an integer and r in [-ln 2 / 2, ln 2 / 2]."""
     x = LARGEST if x > LARGEST else x  # both comparisons let NaN through

@@ -9,15 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.kernels.cpu.memory import empty, zeros
+from minigrad.kernels.cpu.memory import SMALL, empty, zeros
+from minigrad.kernels.cpu.threads import get_num_threads
 
 Array = np.ndarray
 
 LARGE = 1 << 18  # bytes, from which memory of the pool saves a ufunc more than it costs
 
 HUGE = 1 << 20  # bytes, from which threads save a sum more than they cost
+SHARED = ("add", "subtract", "multiply", "divide", "maximum", "minimum")  # by several threads; one alone is as numpy
 
 KERNELS: dict[str, Callable[..., Array]] = {}
+
+
+def _compiled(name: str, *arrays: Array) -> Array | None:
+    """Compute an op on large arrays by a compiled kernel; None if there is none for such operands."""
+    from minigrad.kernels.cpu import elementwise
+
+    return elementwise.shared(name, *arrays)
 
 
 class _Silence(threading.local):
@@ -46,7 +55,10 @@ def _kernel(function: Callable[..., Any], name: str = "") -> Callable[..., Array
 
 
 def _ufunc(function: np.ufunc, name: str = "") -> None:
-    """Enter a numpy ufunc. Its result goes to memory from the pool where all operands have one dtype and are large."""
+    """Enter a numpy ufunc. Where all operands have one dtype and are large, it is compiled, or else its result goes to
+    memory from the pool.
+    """
+    name = name or function.__name__
     results = {types[0]: types[-1] for types in function.types if len(set(types[: function.nin])) == 1}
 
     def place(x: Array, y: Array) -> Array | None:
@@ -54,16 +66,21 @@ def _ufunc(function: np.ufunc, name: str = "") -> None:
             return None
         return empty(x.shape if x.shape == y.shape else np.broadcast(x, y).shape, np.dtype(results[x.dtype.char]))
 
+    def large(*arrays: Array) -> Array:
+        out = None
+        if name == "exp" or (name in SHARED and get_num_threads() > 1):
+            out = _compiled(name, *arrays)
+        return SILENCE.run(function, *arrays, out=place(arrays[0], arrays[-1])) if out is None else out
+
     def unary(x: Array) -> Array:
-        out = SILENCE.run(function, x, place(x, x)) if x.nbytes >= LARGE else SILENCE.run(function, x)
+        out = large(x) if x.nbytes >= LARGE else SILENCE.run(function, x)
         return out if out.__class__ is Array else np.asarray(out)
 
     def binary(x: Array, y: Array) -> Array:
-        large = x.nbytes >= LARGE or y.nbytes >= LARGE
-        out = SILENCE.run(function, x, y, place(x, y)) if large else SILENCE.run(function, x, y)
+        out = large(x, y) if x.nbytes >= LARGE or y.nbytes >= LARGE else SILENCE.run(function, x, y)
         return out if out.__class__ is Array else np.asarray(out)
 
-    KERNELS[name or function.__name__] = unary if function.nin == 1 else binary
+    KERNELS[name] = unary if function.nin == 1 else binary
 
 
 def _mover(function: Callable[..., Array]) -> Callable[..., Array]:
@@ -88,14 +105,25 @@ _kernel(np.where)
 @_kernel
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)) from exp(-|x|), which cannot overflow."""
-    small = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1, small) / (1 + small)
+    out = _compiled("sigmoid", x) if x.nbytes >= SMALL else None
+    if out is None:
+        small = np.exp(-np.abs(x))
+        out = np.where(x >= 0, 1, small) / (1 + small)
+    return out
 
 
 @_kernel
 def relu(x: Array) -> Array:
     """max(x, 0), with NaN kept."""
-    return np.maximum(x, 0, out=empty(x.shape, x.dtype))
+    out = _compiled("relu", x) if x.nbytes >= SMALL else None
+    return np.maximum(x, 0, out=empty(x.shape, x.dtype)) if out is None else out
+
+
+@_kernel
+def where_positive(x: Array, y: Array) -> Array:
+    """x where y > 0, else 0."""
+    out = _compiled("where_positive", x, y) if x.nbytes >= SMALL else None
+    return np.where(y > 0, x, x.dtype.type(0)) if out is None else out
 
 
 @_kernel
