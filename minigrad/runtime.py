@@ -66,7 +66,7 @@ def set_conv_precision(name: str) -> None:
 
     Notes
     -----
-    For normally distributed float32 numbers, the root mean square of the errors is at most 2.5e-7 ("highest"), 3.5e-7
+    For normally distributed float32 numbers, the root mean square of the errors is at most 2.5e-7 ("highest"), 4e-7
     ("high") or 1.3e-6 ("medium") of that of the results, with any number of channels (`pytest tests/test_winograd.py`).
     What is not finite is computed by the sums.
 

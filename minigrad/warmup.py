@@ -35,6 +35,10 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         lambda: nn.Sequential(nn.ReLU(), nn.Sigmoid(), nn.Tanh(), nn.Dropout()),
         (32, 4096),
     ),
+    "convolution 3x3, 48 channels": (
+        lambda: nn.Sequential(nn.Conv2d(48, 96, 3, padding=1), nn.Conv2d(96, 48, 3, padding=1)),
+        (4, 48, 32, 32),
+    ),
     "depthwise convolution": (lambda: nn.Conv2d(32, 32, 3, padding=1, groups=32), (4, 32, 32, 32)),
     "convolution 1x1": (lambda: nn.Conv2d(64, 64, 1), (4, 64, 14, 14)),
     "convolution 7x7, stride 2": (lambda: nn.Conv2d(3, 64, 7, stride=2, padding=3), (2, 3, 64, 64)),

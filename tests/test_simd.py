@@ -12,25 +12,34 @@ import pytest
 from minigrad.kernels.cpu import simd
 from minigrad.kernels.cpu.simd import (
     add_wide,
+    arrange,
     broadcast,
     collect,
+    collect_lines,
     deal,
+    deal_lines,
     fma,
     full,
+    full_like,
     is_nan,
     load,
     load_at,
+    load_grid,
     load_line,
     load_part,
     load_wide,
     maximum,
     roll,
+    row,
     select,
     size,
+    stack,
     store,
     store_whole,
     sum_lanes,
+    sum_rows,
     transpose,
+    turn,
     width,
 )
 
@@ -279,6 +288,63 @@ def test_lanes_are_summed_each_vector_in_its_place(dtype, rows, columns):
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 NARROWER = {"avx2": "+sse4.2,+popcnt,+avx,+avx2,+fma,+bmi,+bmi2", "sse": "+sse2"}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("ways", [2, 4])
+def test_squares_of_lines_are_dealt_out(dtype, ways):
+    lanes, side, elements = simd.lanes(dtype), ways + 2, (ways + 2) ** 2
+
+    @jit
+    def deal(out, x, start, pitch, above, below, first, stop):
+        squares = deal_lines(x, start, pitch, above, below, first, stop, ways, side)
+        store_whole(out, 0, lanes, arrange(turn(squares), elements))
+
+    lines = numbers(dtype, side * 7 * lanes).reshape(side, -1)
+    for above, below, first, stop in (
+        (0, side, 0, lines.shape[1]),
+        (1, side - 1, 1, 5),
+        (-3, 9, -4, 2 * lanes),
+        (2, 1, 0, 9),
+    ):
+        out, seen = np.empty(side * side * lanes, dtype), np.zeros_like(lines)
+        inside = slice(max(above, 0), max(below, 0)), slice(max(first, 0), stop)
+        seen[inside] = lines[inside]
+        deal(out, lines.ravel(), 0, lines.shape[1], above, below, first, stop)
+        expected = [seen[i, j : j + ways * lanes : ways] for j in range(side) for i in range(side)]
+        assert np.array_equal(out, np.ravel(expected))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_squares_are_collected_into_lines(dtype):
+    lanes = simd.lanes(dtype)
+
+    @jit
+    def copy(out, x, height, count):
+        collect_lines(out, 0, 3 * lanes, height, count, load_grid(x, 0, 2 * lanes, lanes, 2, 2))
+
+    x = numbers(dtype, 4 * lanes)
+    for height, count in (2, None), (1, 2 * lanes), (2, 3), (0, 5):
+        out, expected = np.zeros(6 * lanes, dtype), np.zeros((2, 3 * lanes), dtype)
+        copy(out, x, height, count)
+        for i in range(height):
+            line = x.reshape(2, 2, lanes)[i].T.ravel()[:count]
+            expected[i, : len(line)] = line
+        assert np.array_equal(out, expected.ravel())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_are_taken_stacked_and_added(dtype):
+    lanes = simd.lanes(dtype)
+
+    @jit
+    def compute(out, x):
+        tile = load(x, 0, lanes, 3, 1)
+        store_whole(out, 0, lanes, stack((row(tile, 2) * full_like(tile, 3), row(tile, 0), sum_rows(tile))))
+
+    x, out = numbers(dtype, 3 * lanes).reshape(3, lanes), np.empty(3 * lanes, dtype)
+    compute(out, x.ravel())
+    assert np.array_equal(out.reshape(3, lanes), [x[2] * 3, x[0], x[0] + x[1] + x[2]])
 
 
 @pytest.mark.skipif(not X86, reason="instruction sets of x86")

@@ -14,7 +14,7 @@ from minigrad.kernels.cpu import conv, precision, threads, winograd
 from minigrad.testing import check_grads
 
 LARGEST = {"highest": 0, "high": 2, "medium": 4}  # square of each precision
-ERRORS = {"highest": 2.5e-7, "high": 3.5e-7, "medium": 1.3e-6}  # of float32, as a part of the result's root mean square
+ERRORS = {"highest": 2.5e-7, "high": 4e-7, "medium": 1.3e-6}  # of float32, as a part of the result's root mean square
 OPTIONS = {"stride": (1, 1), "dilation": (1, 1)}
 
 

@@ -51,7 +51,7 @@ Pair = tuple[int, int]
 
 DEPTH = 96  # channels in one sum, at most: what bounds its rounding
 TRANSFORMS = 3.5  # what transforming a pixel takes, in the time of direct sums for one channel and output
-WORTH = 0.85  # the part of the time of direct sums, as estimated, below which they are forgone
+WORTH = 0.9  # the part of the time of direct sums, as estimated, below which they are forgone
 
 
 class Squares(NamedTuple):

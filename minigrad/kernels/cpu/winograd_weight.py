@@ -132,7 +132,7 @@ def plan_bands(
     together = min(n, max(1, SQUARES // (lines * across)))
     panels = -(-n // together) * -(-down // lines)
     wide = -(-channels // columns) * columns
-    slices = max(1, min(panels, SLICES, SUMS // (elements * groups * tiles * rows * wide)))
+    slices = max(1, min(panels, SLICES, SUMS // (elements * o * channels)))
     parts = min(tiles, -(-BLOCKS // (slices * groups)))
     high = -(-(-(-tiles // parts) * rows) // width) * width
     squares = lines * across * together
