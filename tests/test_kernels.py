@@ -15,6 +15,7 @@ from minigrad.kernels import reference
 from minigrad.kernels.cpu import (
     conv,
     conv_pool,
+    depthwise,
     elementwise,
     exponential,
     gather,
@@ -121,12 +122,14 @@ def blocks(request):
         patch.setattr(conv, "POSITIONS", 12)
         patch.setattr(conv, "PRODUCTS", 12)
         patch.setattr(conv, "DEPTH", 5)
-    runs.plan_runs.cache_clear()
-    conv_pool._plan.cache_clear()
+        patch.setattr(depthwise, "POSITIONS", 30)
+        patch.setattr(depthwise, "NARROW", 1)
+    for plan in runs.plan_runs, conv_pool._plan, depthwise._plan:
+        plan.cache_clear()
     yield request.param
     patch.undo()
-    runs.plan_runs.cache_clear()
-    conv_pool._plan.cache_clear()
+    for plan in runs.plan_runs, conv_pool._plan, depthwise._plan:
+        plan.cache_clear()
 
 
 @pytest.fixture(params=["usual", "tiny"], scope="module")

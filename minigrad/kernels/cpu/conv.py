@@ -15,7 +15,7 @@ import numpy.typing as npt
 from numba import prange
 
 from minigrad.kernels import geometry
-from minigrad.kernels.cpu import winograd, winograd_weight
+from minigrad.kernels.cpu import depthwise, winograd, winograd_weight
 from minigrad.kernels.cpu.compiler import jit, kernel
 from minigrad.kernels.cpu.memory import empty
 from minigrad.kernels.cpu.runs import copy_runs, plan_runs
@@ -88,6 +88,8 @@ def correlate(x: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, 
     (n, _, *image), (o, channels, *window) = x.shape, weight.shape
     if n * o * size[0] * size[1] == 0 or x.size == 0 or weight.size == 0:
         return np.zeros((n, o, *size), x.dtype)
+    if depthwise.pays(weight.shape, groups, size):
+        return depthwise.correlate(x, weight, size, stride, padding, dilation)
     if window == [3, 3] and stride == dilation == (1, 1):
         faster = winograd.correlate(x, weight, size, padding, groups)
         if faster is not None:
@@ -249,6 +251,8 @@ def conv2d_weight(
     (n, o, oh, ow), (_, channels, *window), image = g.shape, shape, x.shape[2:]
     if g.size == 0 or x.size == 0:
         return np.zeros(shape, g.dtype)
+    if depthwise.pays(shape, groups, (oh, ow)):
+        return depthwise.conv2d_weight(g, x, shape, stride, padding, dilation)
     if window == [3, 3] and stride == dilation == (1, 1):
         faster = winograd_weight.weight_gradient(g, x, shape, padding, groups)
         if faster is not None:
@@ -283,9 +287,7 @@ def tile_of_products(outputs: int, taps: int) -> tuple[int, int]:
         rows, columns = tile
         return -(-outputs // rows) * -(-taps // columns) * (rows * columns + 0.3 * (rows + columns))
 
-    tiles = [*itertools.product(range(1, min(outputs, 5) + 1), (k for k in (1, 2, 3, 5) if k <= taps))]
-    if taps >= 9:
-        tiles.append((1, 9))  # for one output, as of a depthwise convolution
+    tiles = itertools.product(range(1, min(outputs, 5) + 1), (k for k in (1, 2, 3, 5) if k <= taps))
     return min((tile for tile in tiles if tile == (1, 1) or size(*tile) <= registers()), key=cost)
 
 

@@ -123,15 +123,9 @@ def copy_runs(runs: Any, start: Any, x: Any, image: Any, channels: Any, row: Any
     `image` is the place in x, which is flat, of the first of the channels.
     """
     views, line, dealt = len(plan.views), plan.sw * plan.part, start + plan.dealt
-    _clear(runs, dealt, start + plan.size)
+    clear(runs, dealt, start + plan.size)
     for c in range(channels):
-        for f in range(plan.phases):
-            top = row * plan.sh + f - plan.top
-            above = min(max(0, -(top // plan.sh)), plan.span)
-            below = min(plan.span, (plan.height - 1 - top) // plan.sh + 1)
-            for q in range(above, below):
-                at = image + (c * plan.height + top + q * plan.sh) * plan.breadth
-                _deal(runs, dealt + (f * plan.span + q) * line + plan.lead, plan.part, x, at, plan.breadth, plan.sw)
+        deal_lines(runs, dealt, x, image + c * plan.height * plan.breadth, row, plan)
         for v in range(views):
             for f in range(plan.phases):
                 place = start + ((c * views + v) * plan.phases + f) * plan.pitch
@@ -139,7 +133,21 @@ def copy_runs(runs: Any, start: Any, x: Any, image: Any, channels: Any, row: Any
 
 
 @jit
-def _clear(runs: Any, start: Any, stop: Any) -> None:
+def deal_lines(runs: Any, dealt: Any, x: Any, image: Any, row: Any, plan: Any) -> None:
+    """Deal out the lines of one channel under a band, where there was nothing but zeros, or the same band before."""
+    line = plan.sw * plan.part
+    for f in range(plan.phases):
+        top = row * plan.sh + f - plan.top
+        above = min(max(0, -(top // plan.sh)), plan.span)
+        below = min(plan.span, (plan.height - 1 - top) // plan.sh + 1)
+        for q in range(above, below):
+            at = image + (top + q * plan.sh) * plan.breadth
+            _deal(runs, dealt + (f * plan.span + q) * line + plan.lead, plan.part, x, at, plan.breadth, plan.sw)
+
+
+@jit
+def clear(runs: Any, start: Any, stop: Any) -> None:
+    """Fill with zeros."""
     for i in range(start, stop, BYTES // runs.itemsize):
         store(runs, i, 0, 1, stop - i, full(runs.dtype.type(0), 1, 1))
 
