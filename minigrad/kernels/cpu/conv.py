@@ -38,7 +38,7 @@ Pair = tuple[int, int]
 
 POSITIONS = 1024  # outputs in a band, about, of the sums over taps
 DEPTH = 160  # taps in one sum of float32, about: what a tile reads stays in the L1 cache, and rounding is bounded
-PRODUCTS = 512  # outputs in a band, about, of the sums over outputs
+PRODUCTS = 1024  # outputs in a band, about, of the sums over outputs
 PARTS = 32  # into so many parts the gradient of a weight is cut for the threads, where the batch allows
 
 
