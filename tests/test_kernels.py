@@ -26,6 +26,7 @@ from minigrad.kernels.cpu import (
     pool,
     reduce,
     runs,
+    softmaxes,
     threads,
 )
 from minigrad.kernels.cpu import winners as sums_over_winners
@@ -761,3 +762,9 @@ def test_softmax_cross_entropy(n, c, more, dtype, data):
     np.testing.assert_allclose(losses, expected, rtol=tolerance, atol=tolerance * 3)
     np.testing.assert_allclose(np.moveaxis(softmax, -1, 1), shares, rtol=2 * tolerance, atol=1e-37)
     assert loss.softmax_cross_entropy(logits, labels, reduction="none", residuals=False)[1] == ()
+
+
+@pytest.mark.parametrize("function", [softmaxes.softmax, softmaxes.log_softmax])
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
+def test_softmax_of_nothing(function, shape):
+    assert function(np.ones(shape, "float32"), axis=1, residuals=False)[0].shape == shape

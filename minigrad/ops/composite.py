@@ -1,13 +1,13 @@
-"""Ordinary functions of ops that deserve a name: normalised exponentials."""
+"""Normalised exponentials, and other functions of ops that deserve a name."""
 
 from typing import Any
 
 import numpy as np
 
 from minigrad.dtypes import float32, is_floating
-from minigrad.ops.checks import axes, variable
+from minigrad.ops.checks import axes, one_axis, variable
 from minigrad.ops.elementwise import exp, isfinite, log, logaddexp, where
-from minigrad.ops.kinds import composite
+from minigrad.ops.kinds import composite, fused
 from minigrad.ops.reduce import Axis, max, sum
 from minigrad.ops.samples import along_axis, reduction, unary
 from minigrad.ops.shape import squeeze
@@ -43,28 +43,51 @@ def logsumexp(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
     return result if keepdims else squeeze(result, axis=axes("logsumexp", axis, x))
 
 
-@composite(sample=along_axis(min_side=1), oracle=_softmax_oracle)
+def _along(op: str, axis: int, x: Any) -> tuple[tuple[Any], dict[str, Any]]:
+    x = _floating(op, x)
+    return (x,), {"axis": one_axis(op, axis, len(x.shape), x)}
+
+
+def _softmax(x: Any, axis: int) -> Any:
+    weights = exp(x - _anchor(x, axis))
+    return weights / sum(weights, axis=axis, keepdims=True)
+
+
+@fused(
+    plain=_softmax,
+    saves_out=True,
+    signature="... -> ...",
+    sample=along_axis(min_side=2),
+    oracle=_softmax_oracle,
+)
 def softmax(x: Any, /, *, axis: int = -1) -> Any:
     """exp(x) / sum(exp(x)) along an axis, without overflow.
 
     >>> mg.softmax(mg.tensor([0.0, 0.0, -1000.0]))
     tensor([0.5, 0.5, 0. ])
     """
-    x = _floating("softmax", x)
-    weights = exp(x - _anchor(x, axis))
-    return weights / sum(weights, axis=axis, keepdims=True)
+    return _along("softmax", axis, x)
 
 
-@composite(sample=along_axis(min_side=1), oracle=lambda x, axis: np.log(_softmax_oracle(x, axis)))
+def _log_softmax(x: Any, axis: int) -> Any:
+    shifted = x - _anchor(x, axis)
+    return shifted - log(sum(exp(shifted), axis=axis, keepdims=True))
+
+
+@fused(
+    plain=_log_softmax,
+    saves_out=True,
+    signature="... -> ...",
+    sample=along_axis(min_side=2),
+    oracle=lambda x, axis: np.log(_softmax_oracle(x, axis)),
+)
 def log_softmax(x: Any, /, *, axis: int = -1) -> Any:
     """log(softmax(x)), exact where the softmax underflows.
 
     >>> mg.log_softmax(mg.tensor([0.0, -1000.0]))
     tensor([    0., -1000.])
     """
-    x = _floating("log_softmax", x)
-    shifted = x - _anchor(x, axis)
-    return shifted - log(sum(exp(shifted), axis=axis, keepdims=True))
+    return _along("log_softmax", axis, x)
 
 
 @composite(sample=unary(), oracle=lambda x: np.log(1 + np.exp(x)))

@@ -11,7 +11,7 @@ from minigrad.errors import ArgumentError, ShapeError
 from minigrad.ops.checks import axes, one_axis, require, variable
 from minigrad.ops.elementwise import sqrt, where
 from minigrad.ops.index import take_along_axis
-from minigrad.ops.kinds import Bad, composite, discrete, linear
+from minigrad.ops.kinds import Bad, composite, discrete, fused, linear
 from minigrad.ops.samples import Call, Draw, along_axis, axis_of, reduction
 from minigrad.ops.shape import broadcast_to, reshape
 
@@ -155,7 +155,30 @@ def argmin(x: Any, /, *, axis: int, keepdims: bool = False) -> Any:
     return _one_axis("argmin", axis, x, keepdims)
 
 
-@composite(
+def _chosen(place: Any) -> Any:
+    """The op that takes x at `place` along the reduced axes, moved to the end and flattened into one."""
+
+    def take(x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+        kept = tuple(i for i in range(len(x.shape)) if i not in axis)
+        count = math.prod(x.shape[i] for i in axis)
+        rows = x.permute_dims(kept + axis).reshape((*(x.shape[i] for i in kept), count))
+        values = take_along_axis(rows, place(rows, axis=-1, keepdims=True), axis=-1)
+        return values.reshape(
+            tuple(1 if i in axis else x.shape[i] for i in range(len(x.shape)) if keepdims or i in kept)
+        )
+
+    return take
+
+
+def _some(op: str, axis: Axis, x: Any, keepdims: bool) -> tuple[tuple[Any], dict[str, Any]]:
+    gone = axes(op, axis, variable(op, "x", x))
+    require(builtins.all(x.shape[i] for i in gone), ShapeError, f"{op}: no elements to choose from", [("x", "", x)])
+    return (x,), {"axis": gone, "keepdims": bool(keepdims)}
+
+
+@fused(
+    plain=_chosen(argmax),
+    signature="... -> ...",
     method="max",
     sample=reduction(distinct=True, min_side=1),
     oracle=np.max,
@@ -167,10 +190,12 @@ def max(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> mg.max(mg.tensor([[1.0, 5.0], [7.0, 5.0]]), axis=1)
     tensor([5., 7.])
     """
-    return _extreme("max", argmax, x, axis, keepdims)
+    return _some("max", axis, x, keepdims)
 
 
-@composite(
+@fused(
+    plain=_chosen(argmin),
+    signature="... -> ...",
     method="min",
     sample=reduction(distinct=True, min_side=1),
     oracle=np.min,
@@ -181,19 +206,7 @@ def min(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> mg.min(mg.tensor([[1.0, 5.0], [7.0, 5.0]]), axis=1)
     tensor([1., 5.])
     """
-    return _extreme("min", argmin, x, axis, keepdims)
-
-
-def _extreme(op: str, place: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
-    """Take x at `place` along the reduced axes, moved to the end and flattened into one."""
-    gone = axes(op, axis, variable(op, "x", x))
-    kept = tuple(i for i in range(len(x.shape)) if i not in gone)
-    count = math.prod(x.shape[i] for i in gone)
-    require(count > 0, ShapeError, f"{op}: no elements to choose from", [("x", "", x)])
-    rows = x.permute_dims(kept + gone).reshape((*(x.shape[i] for i in kept), count))
-    values = take_along_axis(rows, place(rows, axis=-1, keepdims=True), axis=-1)
-    shape = tuple(1 if i in gone else size for i, size in enumerate(x.shape) if keepdims or i in kept)
-    return values.reshape(shape)
+    return _some("min", axis, x, keepdims)
 
 
 __all__ = ["all", "any", "argmax", "argmin", "max", "mean", "min", "std", "sum", "var"]

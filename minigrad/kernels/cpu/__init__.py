@@ -21,6 +21,7 @@ _COMPILED = {
     "pool": ("max_pool2d", "max_pool2d_backward", "max_pool2d_argmax", "avg_pool2d", "avg_pool2d_input"),
     "linalg": ("matmul", "linear", "linear_backward"),
     "norm": ("batch_norm", "batch_norm_backward"),
+    "softmaxes": ("softmax", "softmax_backward", "log_softmax", "log_softmax_backward"),
     "loss": ("softmax_cross_entropy", "softmax_cross_entropy_backward"),
     "gather": ("take_along_axis", "scatter_along_axis"),
     "optim": ("sgd_step", "adam_step"),

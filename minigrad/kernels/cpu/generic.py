@@ -19,7 +19,7 @@ LARGE = 1 << 18  # bytes, from which memory of the pool saves a ufunc more than 
 HUGE = 1 << 20  # bytes, from which threads save a sum more than they cost
 SHARED = ("add", "subtract", "multiply", "divide", "maximum", "minimum")  # by several threads; one alone is as numpy
 
-KERNELS: dict[str, Callable[..., Array]] = {}
+KERNELS: dict[str, Callable[..., Any]] = {}
 
 
 def _compiled(name: str, *arrays: Array) -> Array | None:
@@ -173,6 +173,38 @@ def argmax(x: Array, *, axis: int, keepdims: bool) -> Array:
 def argmin(x: Array, *, axis: int, keepdims: bool) -> Array:
     """Index of the first minimum along an axis; the first NaN where there is one."""
     return np.argmin(x, axis=axis, keepdims=keepdims)
+
+
+def _extreme(name: str, value: Callable[..., Array], place: Callable[..., Array]) -> None:
+    """Enter an extreme over axes, as a fused op's kernels: its gradient goes to the first place that has it."""
+
+    def forward(x: Array, *, axis: tuple[int, ...], keepdims: bool, residuals: bool) -> tuple[Array, tuple[()]]:
+        return np.asarray(value(x, axis=axis, keepdims=keepdims)), ()
+
+    def backward(
+        g: Array,
+        needs: tuple[bool, ...],
+        inputs: tuple[Array],
+        out: Any,
+        residuals: tuple[()],
+        *,
+        axis: tuple[int, ...],
+        keepdims: bool,
+    ) -> tuple[Array]:
+        (x,) = inputs
+        order = [i for i in range(x.ndim) if i not in axis] + list(axis)
+        moved = x.transpose(order)
+        kept, gone = moved.shape[: x.ndim - len(axis)], moved.shape[x.ndim - len(axis) :]
+        rows = moved.reshape(*kept, math.prod(gone))
+        gradient = zeros(rows.shape, g.dtype)
+        np.put_along_axis(gradient, place(rows, axis=-1)[..., None], g.reshape(*kept, 1), axis=-1)
+        return (gradient.reshape(moved.shape).transpose(np.argsort(order)),)
+
+    KERNELS[name], KERNELS[f"{name}_backward"] = forward, backward
+
+
+_extreme("max", np.maximum.reduce, np.argmax)
+_extreme("min", np.minimum.reduce, np.argmin)
 
 
 @_kernel

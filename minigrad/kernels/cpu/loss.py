@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import prange
 
-from minigrad.kernels.cpu.compiler import jit, kernel
-from minigrad.kernels.cpu.exponential import exp
+from minigrad.kernels.cpu.compiler import kernel
 from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.softmaxes import as_rows, exponentials
 
 Array = npt.NDArray[Any]
 
@@ -18,7 +18,7 @@ def softmax_cross_entropy(
     logits: Array, labels: Array, *, reduction: str, residuals: bool
 ) -> tuple[Array, tuple[Array, ...]]:
     """Compute -log(softmax(logits)[label]) for each label, and (where asked for) softmax, with the classes last."""
-    rows = np.ascontiguousarray(logits if logits.ndim == 2 else np.moveaxis(logits, 1, -1))
+    rows = as_rows(logits, 1)
     softmax, losses = empty(rows.shape, rows.dtype), np.empty(labels.shape, rows.dtype)
     shape = labels.size, logits.shape[1]
     _losses(losses.reshape(-1), softmax.reshape(shape), rows.reshape(shape), labels.reshape(-1))
@@ -52,11 +52,7 @@ def softmax_cross_entropy_backward(
 def _losses(losses: Any, softmax: Any, logits: Any, labels: Any) -> None:
     for i in prange(len(logits)):
         row, weights = logits[i], softmax[i]
-        anchor = _largest(row, weights)
-        anchor = anchor if math.isfinite(anchor) else row.dtype.type(0)  # inf - inf would be NaN
-        for j in range(len(row)):
-            weights[j] = exp(row[j] - anchor)
-        total = _sum(weights)
+        anchor, total = exponentials(weights, row)
         losses[i] = math.log(total) - (row[labels[i]] - anchor)
         scale = 1 / total
         for j in range(len(row)):
@@ -69,29 +65,3 @@ def _gradient(gradient: Any, softmax: Any, g: Any, labels: Any) -> None:
         for j in range(gradient.shape[1]):
             gradient[i, j] = g[i] * softmax[i, j]
         gradient[i, labels[i]] -= g[i]
-
-
-@jit(fastmath={"reassoc"})
-def _sum(row: Any) -> Any:
-    total = row.dtype.type(0)
-    for j in range(len(row)):
-        total += row[j]
-    return total
-
-
-@jit
-def _largest(row: Any, scratch: Any) -> Any:
-    """Find the maximum (of the numbers: a NaN may be passed over) by folding the row in two again and again.
-
-    A fold is a loop that LLVM turns into vectors. It would do so for a plain search only if told that there is no NaN.
-    """
-    n = len(row)
-    for j in range(n):
-        scratch[j] = row[j]
-    while n > 1:
-        half = (n + 1) // 2
-        for j in range(n - half):
-            a, b = scratch[j], scratch[half + j]
-            scratch[j] = b if b > a else a
-        n = half
-    return scratch[0]
