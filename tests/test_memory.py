@@ -231,7 +231,7 @@ import numpy as np, minigrad as mg
 from minigrad.kernels.cpu import memory
 kept = [memory.empty((1 << 20,), np.uint8) for _ in range(3)]
 kept.append(kept)
-mg.alive = x = mg.ones((1000, 1000)) + 1
+mg.alive = x = mg.ones((1000, 1000)).astype("float64")
 class Late:
     array = memory.empty((1 << 20,), np.uint8)
     def __del__(self): self.array = None
