@@ -11,6 +11,7 @@ from benchmarks.compare import Pace, compare
 from benchmarks.row import Row
 from benchmarks.suites import NAMES, rows
 from benchmarks.suites.peers import PACKAGES
+from benchmarks.worker import PRECISION
 from demos.cli import Parser, progress
 from minigrad.errors import ArgumentError
 
@@ -22,6 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     chosen = select(options.suite, options.match)
     libraries = [name for name in ("torch", *PACKAGES) if importlib.util.find_spec(name)]
+    if options.conv_precision:
+        os.environ[PRECISION] = options.conv_precision
     results = []
     with progress(total=len(chosen) * len(options.threads), unit="row") as bar:
         for threads in options.threads:
@@ -45,6 +48,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--suite", type=suites, default=NAMES, metavar="NAMES", help=f"of {','.join(NAMES)} (default: all)")
     add("--threads", type=thread_counts, default="1,2", metavar="COUNTS", help="in turn (default: 1,2)")
     add("--match", default="", metavar="TEXT", help="only rows with this text in their names")
+    precisions = ("highest", "high", "medium")
+    add("--conv-precision", choices=precisions, help="of minigrad's 3x3 convolutions (default: the library's)")
     add("--json", type=Path, metavar="FILE", help="also write the rows here")
     add("--png", type=Path, metavar="FILE", help="also draw the ratios here")
     add("--quick", action="store_true", help="a first impression: short turns, and few")

@@ -29,6 +29,7 @@ try:
 except ImportError:  # on Windows
     resource = None  # type: ignore[assignment]
 
+PRECISION = "BENCHMARKS_CONV_PRECISION"  # in the environment of the processes
 MODULES = {"ours": "minigrad", "torch": "torch"}
 SAMPLE = 1e-4
 """Seconds that one reading of the clock spans at least."""
@@ -116,9 +117,12 @@ def _status(field: str) -> int:
 
 
 def limit_threads(library: str, threads: int) -> None:
-    """Keep a library to so many threads: a peer, which may have no setting for it, by the cores that it sees."""
+    """Keep a library to so many threads, a peer without a setting for it by the cores that it sees; choose our precision."""
     if library in MODULES:
-        importlib.import_module(MODULES[library]).set_num_threads(threads)
+        module = importlib.import_module(MODULES[library])
+        module.set_num_threads(threads)
+        if library == "ours" and PRECISION in os.environ:
+            module.set_conv_precision(os.environ[PRECISION])
     elif hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
