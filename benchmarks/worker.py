@@ -117,7 +117,7 @@ def _status(field: str) -> int:
 
 
 def limit_threads(library: str, threads: int) -> None:
-    """Keep a library to so many threads, a peer without a setting for it by the cores that it sees; choose our precision."""
+    """Keep a library to so many threads (a peer by the cores that it sees), and ours to a precision."""
     if library in MODULES:
         module = importlib.import_module(MODULES[library])
         module.set_num_threads(threads)
