@@ -105,7 +105,7 @@ def matmul(x: Any, y: Any, /) -> Any:
 
 
 def _linear_sample(draw: Draw) -> Call:
-    i, o = draw.integer(1, 4), draw.integer(1, 4)
+    i, o = draw.integer(0, 4), draw.integer(0, 4)
     weight = draw.array((o, i))
     bias = (draw.array((o,)),) if draw.boolean() else ()
     return (draw.array((*draw.shape(max_dims=2), i)), weight, *bias), {}

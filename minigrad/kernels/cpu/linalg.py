@@ -8,6 +8,7 @@ many columns as a tile is wide, and multiplies them by the rows of x, which are 
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -64,7 +65,7 @@ def matmul(x: Array, y: Array) -> Array:
 
 def linear(x: Array, weight: Array, bias: Array | None = None, *, residuals: bool) -> tuple[Array, tuple[Array, ...]]:
     """Compute x @ weight.T + bias, where x may have any number of leading axes."""
-    out = matmul(x.reshape(-1, x.shape[-1]), weight.T)
+    out = matmul(_rows(x), weight.T)
     if bias is not None:
         SILENCE.run(np.add, out, bias, out)
     return out.reshape(*x.shape[:-1], len(weight)), ()
@@ -75,12 +76,16 @@ def linear_backward(
 ) -> tuple[Array | None, ...]:
     """Compute the cotangents of x, weight and bias; that of the weight is in the weight's own order of memory."""
     x, weight = inputs[:2]
-    g = g.reshape(-1, len(weight))
+    g = _rows(g)
     return (
         matmul(g, weight).reshape(x.shape) if needs[0] else None,
-        matmul(g.T, x.reshape(-1, x.shape[-1])) if needs[1] else None,
+        matmul(g.T, _rows(x)) if needs[1] else None,
         *(SILENCE.run(np.add.reduce, g, axis=0) if need else None for need in needs[2:]),
     )
+
+
+def _rows(x: Array) -> Array:
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _multiply(x: Array, y: Array) -> Array:
