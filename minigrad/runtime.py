@@ -80,7 +80,7 @@ def set_conv_precision(name: str) -> None:
     'highest'
     >>> mg.set_conv_precision("high")
     """
-    if name not in precision.SQUARES:
+    if name not in tuple(precision.SQUARES):  # whose elements need not be hashable
         names = ", ".join(map(repr, precision.SQUARES))
         raise ArgumentError(f"set_conv_precision: the precisions are {names}; not {name!r}")
     precision.choose(name)

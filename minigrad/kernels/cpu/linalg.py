@@ -17,7 +17,7 @@ import numpy.typing as npt
 from numba import prange
 
 from minigrad.kernels.cpu.compiler import jit, kernel
-from minigrad.kernels.cpu.generic import SILENCE
+from minigrad.kernels.cpu.generic import KERNELS, SILENCE
 from minigrad.kernels.cpu.memory import empty, zeros
 from minigrad.kernels.cpu.simd import (
     broadcast,
@@ -80,7 +80,7 @@ def linear_backward(
     return (
         matmul(g, weight).reshape(x.shape) if needs[0] else None,
         matmul(g.T, _rows(x)) if needs[1] else None,
-        *(SILENCE.run(np.add.reduce, g, axis=0) if need else None for need in needs[2:]),
+        *(KERNELS["sum"](g, axis=(0,), keepdims=False) if need else None for need in needs[2:]),
     )
 
 
@@ -108,7 +108,7 @@ def _multiply_stacks(x: Array, y: Array) -> Array:
 def _multiply_in_pieces(x: Array, y: Array) -> Array:
     """Multiply a few rows or columns by a matrix, so much of it at a time as lies together in memory."""
     if len(x) > y.shape[1]:
-        return _multiply_in_pieces(y.T, x.T).T
+        return np.ascontiguousarray(_multiply_in_pieces(y.T, x.T).T)
     out = zeros((len(x), y.shape[1]), x.dtype)
     by_rows = y.strides[0] >= y.strides[1]
     step = max(1, SMALL // (len(x) * y.shape[by_rows]))
