@@ -112,17 +112,17 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def jit(function: Callable[..., Any] | None = None, *, allocates: bool = False, **options: Any) -> Any:
+def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Compile a function that only kernels call.
 
     numba counts references to every array that a function is given, by atomic operations that cost more than a short
-    function itself does. So it is told not to, but in a function that `allocates` arrays, or gets one from such.
+    function itself does. So it is told not to, and no function here may allocate an array.
 
     The `fastmath` option takes a set of LLVM flags: never `nnan` or `ninf`, with which a NaN can get lost.
     """
     if function is None:
-        return functools.partial(jit, allocates=allocates, **options)
-    return _compile(function, no_cpython_wrapper=True, _nrt=allocates, **options)
+        return functools.partial(jit, **options)
+    return _compile(function, no_cpython_wrapper=True, **options)
 
 
 def _compile(function: Callable[..., Any], **options: Any) -> Any:

@@ -16,6 +16,7 @@ from numba import prange
 
 from minigrad.kernels.cpu import conv
 from minigrad.kernels.cpu.compiler import jit, kernel
+from minigrad.kernels.cpu.lines import up
 from minigrad.kernels.cpu.memory import empty, zeros
 from minigrad.kernels.cpu.simd import (
     BYTES,
@@ -63,11 +64,11 @@ def conv2d_pool_backward(
     pixel = elements_of_pixel(depth, kw, wide)
     columns, pitch = pieces_of_row(kw * pixel, kh, wide)
     width, slices = (w + 2 * padding[1]) * pixel, min(n, SLICES)
-    size = _up((h + 2 * padding[0]) * width, BYTES) + pitch + wide * pixel  # of a copy, and what is read beyond it
+    size = up((h + 2 * padding[0]) * width, BYTES) + pitch + wide * pixel  # of a copy, and what is read beyond it
     by_x = empty(x.shape if needs[0] else (0,), x.dtype)
     by_weight = zeros((slices, o * kh * pitch if needs[1] else 0), x.dtype)
     by_bias, finite = np.zeros((slices, o)), np.ones(slices, np.bool_)
-    scratch = empty((threads, _up(2 * size, BYTES)), x.dtype)
+    scratch = empty((threads, up(2 * size, BYTES)), x.dtype)
     corners, steps = _where_winners_look(winners.shape[2:], pool, width, pixel)
     found = empty((threads, o // groups * len(corners)), np.int64)
     counts = empty((threads, o // groups), np.int64)
@@ -91,8 +92,8 @@ def conv2d_pool_backward(
 
 def elements_of_pixel(channels: int, taps: int, lanes: int) -> int:
     """Fill pixels up to whole vectors, where a row of some taps is not twice as long then."""
-    filled = _up(channels, lanes)
-    return filled if taps * filled <= 2 * _up(taps * channels, lanes) else channels
+    filled = up(channels, lanes)
+    return filled if taps * filled <= 2 * up(taps * channels, lanes) else channels
 
 
 def pieces_of_row(row: int, rows: int, lanes: int) -> Pair:
@@ -113,10 +114,6 @@ def _where_winners_look(size: Pair, pool: Pair, width: int, pixel: int) -> tuple
     p, q = np.divmod(places, size[1])
     a, b = np.divmod(np.arange(pool[0] * pool[1]), pool[1])
     return places << 32 | (p * pool[0] * width + q * pool[1] * pixel), np.insert(a * width + b * pixel, 0, 0)
-
-
-def _up(count: int, step: int) -> int:
-    return -(-count // step) * step
 
 
 def _dense(
