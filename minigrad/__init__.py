@@ -43,6 +43,7 @@ from minigrad.dtypes import (
     uint64,
 )
 from minigrad.errors import MinigradError, suggestion
+from minigrad.nonfinite import debug
 from minigrad.ops import *
 from minigrad.random import Generator, manual_seed
 from minigrad.runtime import (

@@ -40,6 +40,10 @@ class GraphError(MinigradError, RuntimeError):
     """A derivative asked of a graph that cannot give it."""
 
 
+class NonFiniteError(MinigradError, FloatingPointError):
+    """A NaN or an infinity, made under `minigrad.debug`."""
+
+
 class DataError(MinigradError, ValueError):
     """A file or folder whose contents cannot be used."""
 

@@ -139,7 +139,7 @@ class Node:
     given up; the way to the parents stays, so that a later sweep sees what it has lost.
     """
 
-    __slots__ = ("__weakref__", "grad", "op", "options", "order", "parents", "saved")
+    __slots__ = ("__weakref__", "grad", "hooks", "op", "options", "order", "parents", "saved")
 
     def __init__(
         self,
@@ -171,6 +171,15 @@ class Node:
             variable._node = self.parents[i] if i < len(self.parents) else self
         return variable
 
+    def hook(self, key: Any, function: Callable[[Any], Any]) -> dict[Any, Callable[[Any], Any]]:
+        """Have sweeps show the complete cotangent to a function; returns the hooks, where its key takes it away."""
+        global hooked
+        hooked = True
+        if not hasattr(self, "hooks"):
+            self.hooks: dict[Any, Callable[[Any], Any]] = {}
+        self.hooks[key] = function
+        return self.hooks
+
     def complain(self) -> NoReturn:
         """Raise because the saved arrays are gone."""
         raise GraphError(
@@ -178,6 +187,12 @@ class Node:
             "backward\nhint: pass retain_graph=True to the first backward, or compute the forward again"
         )
 
+
+hooked = False
+"""Whether any node ever had a hook: until then no sweep looks for one."""
+
+watch: Any = None
+"""In debug mode (see `nonfinite.py`), what is told of each op that ran, and runs the rules of the sweeps."""
 
 _recording = ContextVar("recording", default=True)
 
@@ -217,6 +232,8 @@ def apply(op: Op, inputs: Sequence[Variable], options: dict[str, Any]) -> Any:
     node = None
     if parents and op.differentiable and out.dtype.kind == "f":
         node = Node(op, parents, op.save(arrays, parents, out), options)
+    if watch is not None:
+        watch.ran(op, arrays, out, node, options)
     return inputs[0]._result_class._wrap(out, node)
 
 
@@ -285,11 +302,16 @@ def pull(
         while queue:  # whatever adds to the cotangent of the newest node is newer still, so it is complete
             node = heappop(queue)[1]
             g = found.pop(node)
-            if node.op is None or node in ends:
+            if node in ends:
                 reached[node] = g
                 continue
-            parents = node.parents
-            for parent, cotangent in zip(parents, node.op.pull(node, g, useful or parents)):  # noqa: B905
+            if hooked:
+                g = through_hooks(node, g)
+            if node.op is None:
+                reached[node] = g
+                continue
+            parents, rules = node.parents, node.op if watch is None else watch
+            for parent, cotangent in zip(parents, rules.pull(node, g, useful or parents)):  # noqa: B905
                 if parent is None or cotangent is None:
                     continue
                 if parent in found:
@@ -300,6 +322,21 @@ def pull(
             if free:
                 node.saved = None
     return reached
+
+
+def through_hooks(node: Node, g: Any) -> Any:
+    """What the hooks of a node make of its cotangent."""
+    for function in list(getattr(node, "hooks", {}).values()):
+        changed = function(g)
+        if changed is None:
+            continue
+        if not isinstance(changed, Variable):
+            raise GraphError(f"a hook returned a {type(changed).__name__}, not a tensor or None")
+        if changed.shape != g.shape or changed.dtype != g.dtype:
+            rows = [("cotangent", "", g), ("returned", "", changed)]
+            raise GraphError(message("a hook returned a tensor of another shape or dtype", rows))
+        g = changed
+    return g
 
 
 def _descendants(order: Sequence[Node], targets: Sequence[Node]) -> set[Node]:
@@ -323,5 +360,5 @@ def push(roots: Sequence[Node], tangents: Mapping[Node, Any], *, create_graph: b
                 continue
             inward = [None if parent is None else found.get(parent) for parent in node.parents]
             if any(tangent is not None for tangent in inward):
-                found[node] = node.op.push(node, inward)
+                found[node] = (node.op if watch is None else watch).push(node, inward)
     return {node: found[node] for node in roots if node in found}

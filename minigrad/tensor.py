@@ -171,6 +171,38 @@ class Tensor(graph.Variable):
             for leaf, g in found.items():
                 leaf.grad = g if leaf.grad is None else leaf.grad + g
 
+    def register_hook(self, hook: "Callable[[Tensor], Tensor | None]") -> "HookHandle":
+        """Call `hook` with the gradient of this tensor, once a sweep, when all that adds to it has come together.
+
+        Parameters
+        ----------
+        hook
+            Gets the gradient; may return another one of the same shape and dtype, which takes its place: in `.grad`
+            of a leaf, and in what is computed from it.
+
+        Returns
+        -------
+        HookHandle
+            `remove()` takes the hook away.
+
+        Raises
+        ------
+        GraphError
+            If the tensor is not part of a graph; in the sweep, if the hook returns anything else.
+
+        Examples
+        --------
+        >>> x = mg.tensor([1.0, 2.0], requires_grad=True)
+        >>> y = x * x
+        >>> handle = y.register_hook(lambda g: 10 * g)
+        >>> y.sum().backward()
+        >>> x.grad
+        tensor([20., 40.])
+        """
+        if self._node is None:
+            raise GraphError("register_hook: no gradient will come here\nhint: set requires_grad=True on a leaf first")
+        return HookHandle(self._node, hook)
+
     # ---- how it reads ------------------------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
@@ -479,6 +511,23 @@ class Tensor(graph.Variable):
 Tensor._result_class = Tensor
 
 _accumulating = threading.Lock()  # threads may run backward on graphs with leaves in common
+
+
+class HookHandle:
+    """A hook in its place, to be taken away by `remove()`, or at the end of a `with` block."""
+
+    def __init__(self, node: graph.Node, hook: Callable[[Tensor], Tensor | None]) -> None:
+        self._hooks = node.hook(self, hook)
+
+    def remove(self) -> None:
+        """Take the hook away; once is enough."""
+        self._hooks.pop(self, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.remove()
 
 
 def _rebuild(kind: type[Tensor], array: np.ndarray, requires_grad: bool) -> Tensor:

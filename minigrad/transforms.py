@@ -70,10 +70,11 @@ def vjp(f: Callable[..., Tensor], *primals: Tensor) -> tuple[Tensor, Callable[[T
             return tuple(ops.checks.zeros_like(x, x) for x in inputs)
         record = graph.is_recording() and (g.requires_grad or _watched_elsewhere(output._node, targets))
         found = graph.pull({output._node: g}, targets=targets, create_graph=record, free=False)
-        return tuple(
-            found[node] if node in found else ops.checks.zeros_like(x, x)
-            for x, node in zip(inputs, targets, strict=True)
-        )
+        with graph.recording(record):
+            return tuple(
+                graph.through_hooks(node, found[node]) if node in found else ops.checks.zeros_like(x, x)
+                for x, node in zip(inputs, targets, strict=True)
+            )
 
     watched = output._node is not None and _watched_elsewhere(output._node, targets)
     return (output if watched else output.detach()), pullback

@@ -58,6 +58,8 @@ class Record(Op):
         The name of the Tensor method that is this op, if there is one.
     view
         Whether the result may share memory with an input.
+    listed
+        Whether the op is one of the library, and stands in `REGISTRY`.
     """
 
     signature: str = ""
@@ -66,13 +68,15 @@ class Record(Op):
     bad: tuple[Bad, ...] = ()
     method: str | None = None
     view: bool = False
+    listed: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "__doc__", self.bind.__doc__)
         object.__setattr__(self, "__wrapped__", self.bind)
         object.__setattr__(self, "__name__", self.name)
-        REGISTRY[self.name] = self
+        if self.listed:
+            REGISTRY[self.name] = self
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__.lower()} op {self.name}{inspect.signature(self.bind)}>"
@@ -147,6 +151,8 @@ class Elementwise(Record):
             keep_x, keep_out = self.kept[True,]
             saved = array if keep_x else None, out if keep_out else None
             result._node = Node(self, (x._node,), saved)
+        if graph.watch is not None:
+            graph.watch.ran(self, (array,), out, result._node)
         return result
 
     def binary(self, x: Any, y: Any) -> Any:
@@ -174,6 +180,8 @@ class Elementwise(Record):
         result._array = out
         if (parent is None and parent2 is None) or not is_recording():
             result._node = None
+            if graph.watch is not None:
+                graph.watch.ran(self, (array, other), out, None)
             return result
         saved: tuple[Any, ...] = ()
         if self.reads:
@@ -182,6 +190,8 @@ class Elementwise(Record):
         result._node = node = new(Node)
         node.op, node.parents, node.saved, node.options = self, (parent, parent2), saved, shapes
         node.order = next(creation)
+        if graph.watch is not None:
+            graph.watch.ran(self, (array, other), out, node)
         return result
 
     def pull(self, node: Node, g: Any, wanted: Collection[Node | None]) -> Sequence[Any]:
@@ -353,6 +363,8 @@ class Fused(Record):
         if parents:
             saved = *arrays, out if self.saves_out else Spec.of(out), *kept
             node = Node(self, parents, saved, options)
+        if graph.watch is not None:
+            graph.watch.ran(self, arrays, out, node, options)
         return inputs[0]._result_class._wrap(out, node), kept
 
     def pull(self, node: Node, g: Any, wanted: Collection[Node | None]) -> Sequence[Any]:

@@ -1,0 +1,172 @@
+"""Debug mode: which line and which op made the first NaN or infinity.
+
+While any thread is in debug mode, `graph.watch` is a `_Watch`, which is told of each op that ran and runs the rules of
+the sweeps. It looks only where debug mode is on: in that thread, or that task. Otherwise `graph.watch` is None.
+"""
+
+import functools
+import linecache
+import os
+import sys
+import threading
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextvars import ContextVar
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from minigrad import graph, kernels
+from minigrad.errors import NonFiniteError, message, shape_text
+from minigrad.graph import Node, Op, Variable
+
+_PACKAGE = os.path.dirname(__file__) + os.sep
+_LINES: WeakKeyDictionary[Node, str] = WeakKeyDictionary()  # where each node was recorded, if in debug mode
+
+_watching = ContextVar("watching", default=False)
+_swept: ContextVar[Node | None] = ContextVar("swept", default=None)  # the node whose rule is running
+_counting = threading.Lock()
+_active = 0
+
+
+class debug:
+    """Raise at the op that makes the first NaN or infinity, for a `with` block or (as `@debug()`) a function.
+
+    An op makes a NaN if it gives one and was given none; it makes an infinity if all it was given is finite. In the
+    forward sweep that is an error as soon as the op has run; in a sweep backward (or of tangents), when the rule of
+    the op has, and the line named is the one where the op was called.
+
+    Like recording, the mode belongs to the thread (in a coroutine, to the task). It looks at every element of every
+    result, and costs nothing when it is off.
+
+    Raises
+    ------
+    NonFiniteError
+        Naming the op, the line that called it, the first such element, and the inputs.
+
+    Examples
+    --------
+    >>> x = mg.tensor([4.0, 0.0], requires_grad=True)
+    >>> with mg.debug():
+    ...     mg.sqrt(x).sum().backward()  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    minigrad.errors.NonFiniteError: the backward of sqrt made an infinity: inf at (1,) of the cotangent of input 0
+      cotangent = (2,)  float32 cpu
+    called at <doctest ...>:2, in <module>
+        mg.sqrt(x).sum().backward()...
+    """
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []  # several, where a block or a function contains itself
+
+    def __enter__(self) -> None:
+        self._before.append(_watching.get())
+        _watching.set(True)
+        _count(1)
+
+    def __exit__(self, *exception: Any) -> None:
+        _count(-1)
+        _watching.set(self._before.pop())
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorate a function."""
+
+        @functools.wraps(function)
+        def inside(*args: Any, **kwargs: Any) -> Any:
+            with debug():
+                return function(*args, **kwargs)
+
+        return inside
+
+
+def _count(change: int) -> None:
+    """Have ops tell `_Watch` as long as debug mode is on anywhere."""
+    global _active
+    with _counting:
+        _active += change
+        graph.watch = _Watch if _active else None
+
+
+class _Watch:
+    """What `graph.watch` is in debug mode."""
+
+    @staticmethod
+    def ran(op: Op, arrays: Sequence[Any], out: Any, node: Node | None, options: Any = None) -> None:
+        """Look at the result of an op, unless it ran inside the rule of another, whose result counts."""
+        if not _watching.get():
+            return
+        line, inside_rule = _caller()
+        if node is not None:
+            _LINES[node] = line
+        made = None if inside_rule else _made(out, [*arrays, *(options or {}).values()])
+        if made:
+            rows = [(f"input {i}", "", array) for i, array in enumerate(arrays)]
+            raise NonFiniteError(f"{message(f'{op.name} made {made}', rows)}\n{line}")
+
+    @staticmethod
+    def pull(node: Node, g: Any, wanted: Collection[Node | None]) -> Sequence[Any]:
+        """The cotangents that the op's rules give, each looked at."""
+        cotangents = _run_rule(node, node.op.pull, g, wanted)  # type: ignore[union-attr]
+        for i, cotangent in enumerate(cotangents):
+            _check(node, "backward", f"the cotangent of input {i}", cotangent, [("cotangent", g)])
+        return cotangents
+
+    @staticmethod
+    def push(node: Node, tangents: Sequence[Any]) -> Any:
+        """The tangent that the op's rules give, looked at."""
+        tangent = _run_rule(node, node.op.push, tangents)  # type: ignore[union-attr]
+        given = [(f"tangent {i}", one) for i, one in enumerate(tangents) if one is not None]
+        _check(node, "tangent", "the result", tangent, given)
+        return tangent
+
+
+def _run_rule(node: Node, rule: Callable[..., Any], *args: Any) -> Any:
+    token = _swept.set(node)
+    try:
+        return rule(node, *args)
+    finally:
+        _swept.reset(token)
+
+
+def _check(node: Node, rule: str, where: str, result: Any, given: Sequence[tuple[str, Any]]) -> None:
+    if not _watching.get() or not isinstance(result, Variable):
+        return
+    made = _made(result._array, [*[one._array for _, one in given], *(node.saved or ())])
+    if made:
+        rows = [(name, "", one) for name, one in given]
+        line = _LINES.get(node, "where it was called is not known: that was outside of minigrad.debug()")
+        raise NonFiniteError(f"{message(f'the {rule} of {node.op.name} made {made} of {where}', rows)}\n{line}")  # type: ignore[union-attr]
+
+
+def _made(result: Any, given: Iterable[Any]) -> str | None:
+    """What is not finite in an array and did not come from what was given, with its first place; None if nothing."""
+    values = _on_host(result)
+    if values.dtype.kind != "f" or np.isfinite(values).all():
+        return None
+    sources = [_on_host(one) for one in given if isinstance(one, (float, result.__class__))]
+    if np.isnan(values).any() and not any(np.isnan(one).any() for one in sources):
+        what, bad = "a NaN", np.isnan(values)
+    elif np.isinf(values).any() and all(np.isfinite(one).all() for one in sources):
+        what, bad = "an infinity", np.isinf(values)
+    else:
+        return None
+    place = [int(i) for i in np.unravel_index(np.argmax(bad), bad.shape)]
+    return f"{what}: {values[*place]} at {shape_text(place)}"
+
+
+def _on_host(array: Any) -> np.ndarray:
+    if isinstance(array, float):
+        return np.asarray(array)
+    return kernels.backend(kernels.device_of(array.__class__)).to_numpy(array)
+
+
+def _caller() -> tuple[str, bool]:
+    """The line outside of minigrad that called, as text. Within the rule of an op: where that was called, and True."""
+    frame = sys._getframe(2)
+    while frame.f_code.co_filename.startswith(_PACKAGE) and frame.f_back is not None:
+        if frame.f_code is _run_rule.__code__:
+            return _LINES.get(_swept.get(), "in a sweep over what was recorded outside of minigrad.debug()"), True  # type: ignore[arg-type]
+        frame = frame.f_back
+    code, number = frame.f_code, frame.f_lineno
+    text = linecache.getline(code.co_filename, number, frame.f_globals).strip()
+    return f"called at {code.co_filename}:{number}, in {code.co_name}\n    {text}".rstrip(), False
