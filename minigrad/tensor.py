@@ -429,6 +429,10 @@ class Tensor(graph.Variable):
         """See `minigrad.relu`."""
         return ops.relu(self)
 
+    def clip(self, min: Any = None, max: Any = None) -> "Tensor":
+        """See `minigrad.clip`."""
+        return ops.clip(self, min, max)
+
     def astype(self, dtype: Any, /) -> "Tensor":
         """See `minigrad.astype`."""
         return ops.astype(self, dtype)

@@ -305,3 +305,39 @@ def test_functions(name: str, options: Any, their_options: Any, dtype: str) -> N
         lambda x: getattr(torch, name)(x, **their_options),
         4 * numbers(3, 5, dtype=dtype),
     )
+
+
+# ---- activations -----------------------------------------------------------------------------------------------------
+
+AT_EDGES = np.array([-np.inf, -30, -7, -1.0, -0.5, -0.0, 0.0, 0.5, 1, 3, 6, 7, 30, np.inf])
+ACTIVATIONS = ["ReLU", "ReLU6", "Tanh", "Sigmoid", "Softplus", "SiLU", "GELU", "ELU", "LeakyReLU", "Hardtanh"]
+
+
+@dtypes
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations(name: str, dtype: str) -> None:
+    ours, theirs = getattr(nn, name)(), getattr(torch.nn, name)()
+    edges = AT_EDGES[np.isfinite(AT_EDGES)] if name == "GELU" else AT_EDGES  # PyTorch's gelu(inf) is NaN in float32
+    agree(ours, theirs, edges.astype(dtype))
+    assert np.isnan(ours(mg.tensor([np.nan], dtype=dtype)).item())
+    agree(ours, theirs, 4 * numbers(3, 5, dtype=dtype))
+
+
+@dtypes
+def test_activations_with_options(dtype: str) -> None:
+    x = 4 * numbers(3, 5, dtype=dtype)
+    for name, options in [
+        *(("Softplus", {"beta": 2.0}), ("GELU", {"approximate": "tanh"}), ("ELU", {"alpha": 0.5})),
+        *(("LeakyReLU", {"negative_slope": 0.2}), ("Hardtanh", {"min_val": -0.5, "max_val": 2.0})),
+    ]:
+        agree(getattr(nn, name)(**options), getattr(torch.nn, name)(**options), x)
+    agree(mg.erf, torch.erf, x)
+    agree(mg.erfc, torch.erfc, x)
+
+
+@dtypes
+@pytest.mark.parametrize("bounds", [(-1.0, 1.0), (None, 0.5), (2.0, -2.0)])
+def test_clip(bounds: Any, dtype: str) -> None:
+    agree(lambda x: mg.clip(x, *bounds), lambda x: torch.clamp(x, *bounds), AT_EDGES.astype(dtype))
+    x, low = np.round(3 * numbers(4, 5)).astype(dtype), np.round(numbers(5, seed=1)).astype(dtype)
+    agree(mg.clip, torch.clamp, x, low, low + np.array([[1.0], [2.0], [0.5], [3.0]], dtype))

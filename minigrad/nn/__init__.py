@@ -1,7 +1,7 @@
 """Neural networks: modules, layers and losses, with PyTorch's names and semantics."""
 
 from minigrad.nn import init
-from minigrad.nn.activation import ReLU, Sigmoid, Tanh
+from minigrad.nn.activation import ELU, GELU, Hardtanh, LeakyReLU, ReLU, ReLU6, Sigmoid, SiLU, Softplus, Tanh
 from minigrad.nn.containers import Flatten, Sequential
 from minigrad.nn.conv import Conv2d
 from minigrad.nn.dropout import Dropout
@@ -19,6 +19,8 @@ from minigrad.nn.norm import BatchNorm1d, BatchNorm2d
 from minigrad.nn.pool import AvgPool2d, MaxPool2d
 
 __all__ = [
+    "ELU",
+    "GELU",
     "AvgPool2d",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
@@ -27,14 +29,19 @@ __all__ = [
     "CrossEntropyLoss",
     "Dropout",
     "Flatten",
+    "Hardtanh",
+    "LeakyReLU",
     "Linear",
     "MSELoss",
     "MaxPool2d",
     "Module",
     "Parameter",
     "ReLU",
+    "ReLU6",
     "Sequential",
+    "SiLU",
     "Sigmoid",
+    "Softplus",
     "Tanh",
     "binary_cross_entropy_with_logits",
     "cross_entropy",

@@ -1,6 +1,7 @@
 """The table of ops: one file a family, one record an op."""
 
-from minigrad.ops.composite import log_softmax, logsumexp, softmax, softplus
+from minigrad.ops.activation import elu, gelu, hardtanh, leaky_relu, relu6, silu, softplus
+from minigrad.ops.composite import log_softmax, logsumexp, softmax
 from minigrad.ops.conv import conv2d, conv2d_input, conv2d_weight
 from minigrad.ops.conv_pool import MOST_PLACES, conv2d_pool
 from minigrad.ops.elementwise import (
@@ -8,9 +9,12 @@ from minigrad.ops.elementwise import (
     add,
     astype,
     ceil,
+    clip,
     cos,
     divide,
     equal,
+    erf,
+    erfc,
     exp,
     expm1,
     floor,

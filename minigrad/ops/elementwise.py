@@ -1,6 +1,6 @@
 """Elementwise ops: the function, and its partial derivative with respect to each input.
 
-At kinks: relu, abs and sign have derivative 0 at 0; maximum and minimum split a tie equally.
+Which derivative they have at kinks says docs/subgradients.md.
 """
 
 import math
@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from minigrad.dtypes import as_dtype, boolean, is_floating
-from minigrad.errors import ArgumentError, DtypeError, ShapeError
+from minigrad.errors import ArgumentError, DtypeError, OperandError, ShapeError
 from minigrad.graph import Variable
 from minigrad.ops.checks import broadcast_shapes, constant, operands, require, sum_to, variable, zeros_like
-from minigrad.ops.kinds import Bad, discrete, elementwise, general, linear
+from minigrad.ops.kinds import Bad, composite, discrete, elementwise, general, linear
 from minigrad.ops.samples import Call, Draw, apart, binary, broadcastable, equal_or_not, pointwise, truths, unary
 
 _MISMATCH = (
@@ -285,7 +285,33 @@ def relu(x: Any, /) -> Any:
 
 
 @elementwise(
-    *(lambda x, y: sigmoid(x - y), lambda x, y: sigmoid(y - x)),
+    lambda x: (2 / math.sqrt(math.pi)) * exp(-x * x), dtypes="floating", sample=unary(), oracle=pointwise(math.erf)
+)
+def erf(x: Any, /) -> Any:
+    """The error function: 2 / sqrt(pi) times the integral of exp(-t**2) from 0 to x.
+
+    >>> mg.erf(mg.tensor([0.0, 1.0]))
+    tensor([0.    , 0.8427])
+    """
+
+
+@elementwise(
+    lambda x: (-2 / math.sqrt(math.pi)) * exp(-x * x), dtypes="floating", sample=unary(), oracle=pointwise(math.erfc)
+)
+def erfc(x: Any, /) -> Any:
+    """1 - erf(x), exact where erf is near 1.
+
+    >>> mg.erfc(mg.tensor([0.0, 5.0]))
+    tensor([1.0000e+00, 1.5375e-12])
+    """
+
+
+def _logistic_of_difference(x: Any, y: Any) -> Any:
+    return sigmoid(where(x == y, 0.0, x - y))  # inf - inf is NaN
+
+
+@elementwise(
+    *(lambda x, y: _logistic_of_difference(x, y), lambda x, y: _logistic_of_difference(y, x)),
     dtypes="floating",
     sample=binary(),
     oracle=pointwise(lambda x, y: math.log(math.exp(x) + math.exp(y))),
@@ -398,6 +424,48 @@ def where(condition: Any, x: Any, y: Any, /) -> Any:
     inputs = (condition, *operands("where", ("x", "y"), (x, y)))
     broadcast_shapes("where", ("condition", "x", "y"), inputs)
     return inputs, {}
+
+
+def _clip_sample(draw: Draw) -> Call:
+    shapes = broadcastable(draw, 3)
+    x = draw.integers(shapes[0], -4, 4) * 0.5
+    bounds = [draw.integers(shape, -2, 2) * 0.5 + 0.25 for shape in shapes[1:]]
+    some = draw.choice([(0,), (1,), (0, 1)])
+    return (x, *(bounds[i] if i in some else None for i in range(2))), {}
+
+
+def _clip_oracle(x: Any, low: Any, high: Any) -> Any:
+    x = x if low is None else np.where(x < low, low, x)
+    return x if high is None else np.where(x > high, high, x)
+
+
+@composite(
+    method="clip",
+    sample=_clip_sample,
+    oracle=_clip_oracle,
+    bad=(
+        Bad(lambda t: clip(t(2, 3), t(4)), ShapeError, "clip: shapes do not broadcast, 3 and 4 at axis -1"),
+        Bad(lambda t: clip(t(2, dtype="bool"), True), DtypeError, "clip: booleans have no arithmetic"),
+        Bad(lambda t: clip(t(2), "0"), OperandError, "clip: min is a str, not a tensor"),
+    ),
+)
+def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
+    """x, but at least min and then at most max, which are numbers, tensors that broadcast, or None for no bound.
+
+    At an edge x counts as inside: it gets the gradient, not the bound.
+
+    >>> mg.clip(mg.tensor([-2.0, 0.5, 2.0]), -1.0, 1.0)
+    tensor([-1. ,  0.5,  1. ])
+    """
+    names, values = zip(*((n, v) for n, v in (("x", x), ("min", min), ("max", max)) if v is not None), strict=True)
+    variable("clip", "x", x)
+    inputs = operands("clip", names, values, "numeric")
+    broadcast_shapes("clip", names, inputs)
+    x = inputs[0]
+    for name, bound in zip(names[1:], inputs[1:], strict=True):
+        beyond = x < bound if name == "min" else x > bound
+        x = where(logical_or(beyond, bound != bound), bound, x)  # a bound that is NaN makes NaN
+    return x
 
 
 # ---- truth values ----------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ _COMPILED = {
     "softmaxes": ("softmax", "softmax_backward", "log_softmax", "log_softmax_backward"),
     "loss": ("softmax_cross_entropy", "softmax_cross_entropy_backward"),
     "gather": ("take_along_axis", "scatter_along_axis"),
+    "special": ("erf", "erfc"),
     "optim": ("sgd_step", "adam_step"),
 }
 _HOME = {name: module for module, names in _COMPILED.items() for name in names}
