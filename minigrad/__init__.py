@@ -14,7 +14,7 @@ import importlib
 import math
 from typing import Any
 
-from minigrad import ops
+from minigrad import ops, tree
 from minigrad.creation import (
     arange,
     asarray,
@@ -57,7 +57,7 @@ from minigrad.runtime import (
     set_num_threads,
 )
 from minigrad.tensor import Tensor, enable_grad, no_grad
-from minigrad.transforms import grad, jvp, value_and_grad, vjp
+from minigrad.transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 __version__ = "0.1.0"
 

@@ -292,7 +292,7 @@ def pull(
     free
         Give up the saved arrays on the way.
     """
-    useful = None if targets is None else _descendants(ancestors(cotangents, targets), targets)
+    useful = None if targets is None else descendants(ancestors(cotangents, targets), targets)
     ends = set(targets or ())
     found = {node: g for node, g in cotangents.items() if useful is None or node in useful}
     queue = [(-node.order, node) for node in found]
@@ -339,8 +339,8 @@ def through_hooks(node: Node, g: Any) -> Any:
     return g
 
 
-def _descendants(order: Sequence[Node], targets: Sequence[Node]) -> set[Node]:
-    """The nodes among `order` (oldest first) that depend on a target, targets included."""
+def descendants(order: Iterable[Node], targets: Iterable[Node]) -> set[Node]:
+    """The targets, and the nodes among `order` (oldest first) that depend on one."""
     found = set(targets)
     for node in order:
         if any(parent in found for parent in node.parents):

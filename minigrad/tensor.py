@@ -540,8 +540,8 @@ def _rebuild(kind: type[Tensor], array: np.ndarray, requires_grad: bool) -> Tens
     return tensor
 
 
-def cotangent_of(function: str, output: Tensor, given: Any) -> Tensor:
-    """The cotangent that a sweep starts from: the given one, checked, or 1 for a single element."""
+def cotangent_of(function: str, output: Tensor, given: Any, name: str = "cotangent", of: str = "result") -> Tensor:
+    """The cotangent (or tangent) that a sweep starts from: the given one, checked, or 1 for a single element."""
     if given is None:
         if output.size != 1:
             raise GraphError(
@@ -550,11 +550,11 @@ def cotangent_of(function: str, output: Tensor, given: Any) -> Tensor:
             )
         return ops.checks.full(output.shape, 1, output.dtype, output)
     if not isinstance(given, Tensor):
-        raise OperandError(f"{function}: the cotangent is a {type(given).__name__}, not a tensor")
+        raise OperandError(f"{function}: the {name} is a {type(given).__name__}, not a tensor")
     if given.shape != output.shape or given.dtype != output.dtype:
         raise ShapeError(
-            f"{function}: the cotangent has shape {shape_text(given.shape)} and dtype {given.dtype}, "
-            f"the result {shape_text(output.shape)} and {output.dtype}"
+            f"{function}: the {name} has shape {shape_text(given.shape)} and dtype {given.dtype}, "
+            f"the {of} {shape_text(output.shape)} and {output.dtype}"
         )
     return given
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 LINE = [
     {"errors"},
-    {"dtypes"},
+    {"dtypes", "tree"},
     {"kernels"},
     {"graph", "runtime"},
     {"ops"},
