@@ -22,7 +22,6 @@ from minigrad.creation import (
     full,
     full_like,
     linspace,
-    one_hot,
     ones,
     ones_like,
     tensor,

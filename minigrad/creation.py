@@ -209,19 +209,3 @@ def eye(rows: int, columns: int | None = None, *, dtype: Any = float32, device: 
     """
     sizes = _sizes("eye", (rows, rows if columns is None else columns))
     return _made(np.eye(*sizes, dtype=as_dtype(dtype)), device, False)
-
-
-def one_hot(labels: Tensor, /, classes: int, *, dtype: Any = float32) -> Tensor:
-    """Rows of zeros with a one at each label: (...) integers -> (... classes).
-
-    >>> mg.one_hot(mg.tensor([2, 0]), 3)
-    tensor([[0., 0., 1.],
-            [1., 0., 0.]])
-    """
-    if not isinstance(labels, Tensor):
-        raise OperandError(f"one_hot: the labels are a {type(labels).__name__}, not a tensor")
-    if labels.dtype.kind not in "iu":
-        raise DtypeError(f"one_hot: labels of dtype {labels.dtype} are not integers")
-    if ((labels < 0) | (labels >= classes)).any():
-        raise ArgumentError(f"one_hot: a label is not one of the {classes} classes")
-    return (labels.expand_dims(axis=-1) == arange(classes, device=labels.device)).astype(dtype)

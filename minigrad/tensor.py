@@ -441,6 +441,10 @@ class Tensor(graph.Variable):
         """See `minigrad.sum`."""
         return ops.sum(self, axis=axis, keepdims=keepdims)
 
+    def prod(self, *, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+        """See `minigrad.prod`."""
+        return ops.prod(self, axis=axis, keepdims=keepdims)
+
     def mean(self, *, axis: Axis = None, keepdims: bool = False) -> "Tensor":
         """See `minigrad.mean`."""
         return ops.mean(self, axis=axis, keepdims=keepdims)

@@ -341,3 +341,105 @@ def test_clip(bounds: Any, dtype: str) -> None:
     agree(lambda x: mg.clip(x, *bounds), lambda x: torch.clamp(x, *bounds), AT_EDGES.astype(dtype))
     x, low = np.round(3 * numbers(4, 5)).astype(dtype), np.round(numbers(5, seed=1)).astype(dtype)
     agree(mg.clip, torch.clamp, x, low, low + np.array([[1.0], [2.0], [0.5], [3.0]], dtype))
+
+
+# ---- reductions, running ops, norms ----------------------------------------------------------------------------------
+
+
+def with_zeros(*shape: int, dtype: str) -> np.ndarray:
+    """Numbers of which every line along the last axis has none, one or two zeros."""
+    x = numbers(*shape, dtype=dtype)
+    x.reshape(-1, shape[-1])[1::3, 2] = 0
+    x.reshape(-1, shape[-1])[2::3, 1:5:2] = 0
+    return x
+
+
+@dtypes
+def test_products_with_zeros(dtype: str) -> None:
+    x = with_zeros(4, 3, 6, dtype=dtype)
+    agree(lambda x: mg.prod(x, axis=-1), lambda x: torch.prod(x, dim=-1), x)
+    agree(lambda x: mg.prod(x, axis=1, keepdims=True), lambda x: torch.prod(x, dim=1, keepdim=True), x)
+    agree(mg.prod, torch.prod, numbers(7, dtype=dtype))
+    agree(lambda x: mg.cumulative_prod(x, axis=-1), lambda x: torch.cumprod(x, -1), x)
+    agree(lambda x: mg.cumulative_prod(x, axis=0), lambda x: torch.cumprod(x, 0), x)
+
+
+@dtypes
+def test_running_sums(dtype: str) -> None:
+    x = numbers(4, 3, 6, dtype=dtype)
+    for axis in (0, 1, -1):
+        agree(lambda x, axis=axis: mg.cumulative_sum(x, axis=axis), lambda x, axis=axis: torch.cumsum(x, axis), x)
+        agree(
+            lambda x, axis=axis: mg.logcumsumexp(x, axis=axis),
+            lambda x, axis=axis: torch.logcumsumexp(x, axis),
+            9 * x,
+        )
+    masked = np.array([-np.inf, -np.inf, 1.0, -np.inf, 2.0], dtype)
+    close(mg.logcumsumexp(mg.tensor(masked), axis=0), torch.logcumsumexp(torch.tensor(masked), 0))
+
+
+@pytest.mark.parametrize("function", ["prod", "cumulative_prod"])
+def test_third_derivatives_of_products_with_zeros(function: str) -> None:
+    """Of a polynomial of degree 1 in each of 4 numbers, two of which are 0."""
+    values = np.array([2.0, 0.0, 3.0, 0.0])
+    names = {"prod": (mg.prod, torch.prod), "cumulative_prod": (mg.cumulative_prod, lambda x: torch.cumprod(x, 0))}
+    x, t = mg.tensor(values, requires_grad=True), torch.tensor(values, requires_grad=True)
+    y, z = (f(one) for f, one in zip(names[function], (x, t), strict=True))
+    for order in range(3):
+        weights = numbers(4, seed=order)
+        total, their_total = (y * mg.tensor(weights)).sum(), (z * torch.tensor(weights)).sum()
+        total.backward(create_graph=True)
+        y, x.grad = x.grad, None
+        (z,) = torch.autograd.grad(their_total, t, create_graph=True)
+        close(y, z)
+
+
+@dtypes
+@pytest.mark.parametrize("order", [0.5, 1, 2, 2.5, 3, 4, -1, np.inf, -np.inf])
+def test_vector_norm(order: float, dtype: str) -> None:
+    x = numbers(4, 5, dtype=dtype)
+    norm = torch.linalg.vector_norm
+    agree(lambda x: mg.vector_norm(x, axis=1, ord=order), lambda x: norm(x, order, dim=1), x)
+    agree(lambda x: mg.vector_norm(x, ord=order), lambda x: norm(x, order), x)
+
+
+@dtypes
+def test_vector_norm_at_zero(dtype: str) -> None:
+    x = np.array([[0.0, 0.0, 0.0], [0.0, 3.0, 4.0]], dtype)
+    for order in (1, 2, 3, 4):
+        agree(
+            lambda x, order=order: mg.vector_norm(x, axis=1, ord=order),
+            lambda x, order=order: torch.linalg.vector_norm(x, order, dim=1),
+            x,
+        )
+    close(mg.vector_norm(mg.tensor(x), ord=0), torch.linalg.vector_norm(torch.tensor(x), 0))
+
+
+# ---- sorting ---------------------------------------------------------------------------------------------------------
+
+
+@dtypes
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("axis", [0, -1])
+def test_sorting_with_ties_and_nan(axis: int, descending: bool, dtype: str) -> None:
+    x = np.round(3 * numbers(6, 7, dtype=dtype))
+    agree(
+        lambda x: mg.sort(x, axis=axis, descending=descending),
+        lambda x: torch.sort(x, dim=axis, descending=descending, stable=True)[0],
+        x,
+    )
+    x[x == 2] = np.nan
+    values, places = torch.sort(torch.tensor(x), dim=axis, descending=descending, stable=True)
+    np.testing.assert_array_equal(mg.sort(mg.tensor(x), axis=axis, descending=descending).numpy(), values)
+    np.testing.assert_array_equal(mg.argsort(mg.tensor(x), axis=axis, descending=descending).numpy(), places)
+
+
+@dtypes
+@pytest.mark.parametrize("largest", [False, True])
+def test_topk(largest: bool, dtype: str) -> None:
+    x = numbers(5, 6, dtype=dtype)
+    agree(
+        lambda x: mg.topk(x, 3, axis=0, largest=largest), lambda x: torch.topk(x, 3, dim=0, largest=largest).values, x
+    )
+    places = torch.topk(torch.tensor(x), 4, largest=largest).indices
+    np.testing.assert_array_equal(mg.argtopk(mg.tensor(x), 4, largest=largest).numpy(), places)

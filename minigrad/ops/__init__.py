@@ -4,6 +4,7 @@ from minigrad.ops.activation import elu, gelu, hardtanh, leaky_relu, relu6, silu
 from minigrad.ops.composite import log_softmax, logsumexp, softmax
 from minigrad.ops.conv import conv2d, conv2d_input, conv2d_weight
 from minigrad.ops.conv_pool import MOST_PLACES, conv2d_pool
+from minigrad.ops.cumulative import cumulative_prod, cumulative_sum, logcumsumexp, prod
 from minigrad.ops.elementwise import (
     abs,
     add,
@@ -50,9 +51,9 @@ from minigrad.ops.elementwise import (
     where,
     where_positive,
 )
-from minigrad.ops.index import getitem, index_put, scatter, scatter_along_axis, take_along_axis
+from minigrad.ops.index import getitem, index_put, one_hot, scatter, scatter_along_axis, take, take_along_axis
 from minigrad.ops.kinds import REGISTRY, Record
-from minigrad.ops.linalg import linear, matmul
+from minigrad.ops.linalg import linear, matmul, vector_norm
 from minigrad.ops.loss import softmax_cross_entropy
 from minigrad.ops.norm import batch_norm
 from minigrad.ops.pool import avg_pool2d, avg_pool2d_input, max_pool2d, max_pool2d_argmax
@@ -68,5 +69,6 @@ from minigrad.ops.shape import (
     squeeze,
     stack,
 )
+from minigrad.ops.sorting import argsort, argtopk, sort, topk
 
 __all__ = sorted(REGISTRY)

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 
 from minigrad import kernels
-from minigrad.dtypes import int64
-from minigrad.errors import DtypeError, IndexingError, ShapeError, message
+from minigrad.dtypes import as_dtype, float32, int64
+from minigrad.errors import ArgumentError, DtypeError, IndexingError, OperandError, ShapeError, message
 from minigrad.graph import Variable
-from minigrad.ops.checks import one_axis, operands, require, shape_of, sum_to, variable
-from minigrad.ops.kinds import Bad, linear
+from minigrad.ops.checks import integer, one_axis, operands, require, shape_of, sum_to, variable
+from minigrad.ops.kinds import Bad, composite, discrete, linear
 from minigrad.ops.samples import Call, Draw
 
 Key = tuple[Any, ...]
@@ -250,6 +250,78 @@ def _check_range(op: str, part: Any, axis: int, x: Any) -> None:
         )
 
 
+def _list_sample(draw: Draw) -> Call:
+    shape = draw.shape(min_dims=1, min_side=1)
+    axis = draw.integer(-len(shape), len(shape) - 1)
+    return (draw.array(shape), draw.integers((draw.integer(0, 5),), -shape[axis], shape[axis])), {"axis": axis}
+
+
+@composite(
+    sample=_list_sample,
+    oracle=np.take,
+    bad=(
+        Bad(
+            lambda t: take(t(2, 3), t(1, 1, dtype="int64"), axis=0), ShapeError, "take: the indices have 2 axes, not 1"
+        ),
+        Bad(lambda t: take(t(3), t(1)), DtypeError, "take: indices of dtype float32"),
+        Bad(
+            lambda t: take(t(2, 3), t(1, dtype="int64") + 3, axis=1),
+            IndexingError,
+            "take: index 3 is out of range for axis 1 with size 3",
+        ),
+    ),
+)
+def take(x: Any, indices: Any, /, *, axis: int = 0) -> Any:
+    """Slices of x along an axis, one for each index in a list: (... m ...) -> (... k ...).
+
+    >>> mg.take(mg.tensor([[1.0, 2.0], [3.0, 4.0]]), mg.tensor([1, 1, 0]))
+    tensor([[3., 4.],
+            [3., 4.],
+            [1., 2.]])
+    """
+    at, kind = (
+        one_axis("take", axis, len(variable("take", "x", x).shape), x),
+        variable("take", "indices", indices).dtype,
+    )
+    require(kind.kind in "iu", DtypeError, f"take: indices of dtype {kind}", hint="indices are integers")
+    ndim = len(indices.shape)
+    require(ndim == 1, ShapeError, f"take: the indices have {ndim} axes, not 1", [("indices", "", indices)])
+    return getitem.run(x, key=canonical_key("take", (*(slice(None),) * at, indices), x))
+
+
+def _classes_sample(draw: Draw) -> Call:
+    classes = draw.integer(1, 4)
+    return (draw.integers(draw.shape(), 0, classes), classes), {}
+
+
+@discrete(
+    sample=_classes_sample,
+    oracle=lambda labels, classes: np.eye(classes)[labels],
+    bad=(
+        Bad(lambda t: one_hot(t(2), 3), DtypeError, "one_hot: labels of dtype float32 are not integers"),
+        Bad(
+            lambda t: one_hot(t(2, dtype="int64") + 3, 3),
+            ArgumentError,
+            "one_hot: label 3 is not one of the 3 classes",
+        ),
+        Bad(lambda t: one_hot([0], 3), OperandError, "one_hot: labels is a list, not a tensor"),
+    ),
+)
+def one_hot(labels: Any, /, classes: int, *, dtype: Any = float32) -> Any:
+    """Rows of zeros with a one at each label: (...) integers -> (... classes).
+
+    >>> mg.one_hot(mg.tensor([2, 0]), 3)
+    tensor([[0., 0., 1.],
+            [1., 0., 0.]])
+    """
+    kind, count = variable("one_hot", "labels", labels).dtype, integer("one_hot", "classes", classes)
+    require(kind.kind in "iu", DtypeError, f"one_hot: labels of dtype {kind} are not integers")
+    outside = (labels < 0) | (labels >= count)
+    if outside.any():
+        raise ArgumentError(f"one_hot: label {labels[outside][0].item()} is not one of the {count} classes")
+    return (labels,), {"classes": count, "dtype": as_dtype(dtype)}
+
+
 # ---- one index an element, along one axis ----------------------------------------------------------------------------
 
 
@@ -352,4 +424,4 @@ def _places(op: str, indices: Any, axis: int, shape: tuple[int, ...], x: Any) ->
     return at, indices._array
 
 
-__all__ = ["getitem", "index_put", "scatter", "scatter_along_axis", "take_along_axis"]
+__all__ = ["getitem", "index_put", "one_hot", "scatter", "scatter_along_axis", "take", "take_along_axis"]

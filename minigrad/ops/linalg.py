@@ -1,13 +1,18 @@
-"""Matrix products, and the affine map of a layer."""
+"""Matrix products, the affine map of a layer, and the length of vectors."""
 
+import math
 from typing import Any
 
 import numpy as np
 
-from minigrad.errors import ShapeError, message
-from minigrad.ops.checks import operands, require, sum_to
-from minigrad.ops.kinds import Bad, bilinear, fused
-from minigrad.ops.samples import Call, Draw
+from minigrad.dtypes import float32, is_floating
+from minigrad.errors import ArgumentError, ShapeError, message
+from minigrad.ops.checks import axes, operands, require, sum_to, variable
+from minigrad.ops.elementwise import abs
+from minigrad.ops.kinds import Bad, bilinear, composite, fused
+from minigrad.ops.powers import power, root
+from minigrad.ops.reduce import Axis, max, min, sum
+from minigrad.ops.samples import Call, Draw, axis_of
 
 
 def _as_matrices(g: Any, x: Any, y: Any) -> tuple[Any, tuple[int, ...], tuple[int, ...]]:
@@ -160,3 +165,66 @@ def linear(x: Any, weight: Any, bias: Any = None, /) -> Any:
     (o, i), last = shapes[1], shapes[0][-1]
     require(last == i, ShapeError, f"linear: i differs, {last} in x but {i} in weight", rows)
     raise ShapeError(message(f"linear: bias does not have the shape ({o},)", rows))
+
+
+def _norm_sample(draw: Draw) -> Call:
+    order = draw.choice([2, 2, 1, 4, 3, 2.5, 0.5, -1, math.inf, -math.inf])
+    infinite = math.isinf(order)
+    shape = draw.shape(min_side=int(infinite))
+    x = draw.distinct(shape) + 0.03 if infinite else draw.array(shape, away_from=0.0)
+    return (x,), {"axis": axis_of(draw, len(shape)), "keepdims": draw.boolean(), "ord": order}
+
+
+def _norm_oracle(x: Any, axis: Any, keepdims: bool, ord: float) -> Any:
+    if math.isinf(ord):
+        return (np.max if ord > 0 else np.min)(np.abs(x), axis=axis, keepdims=keepdims)
+    return np.power(np.sum(np.abs(x) ** ord, axis=axis, keepdims=keepdims), 1 / np.float64(ord))
+
+
+@composite(
+    sample=_norm_sample,
+    oracle=_norm_oracle,
+    bad=(
+        Bad(lambda t: vector_norm(t(2, 0), ord=math.inf), ShapeError, "vector_norm: no elements to choose from"),
+        Bad(lambda t: vector_norm(t(2), axis=1), ArgumentError, "vector_norm: no axis 1 in 1 dimensions"),
+        Bad(lambda t: vector_norm(t(2), ord="fro"), ArgumentError, "vector_norm: ord = 'fro' is not a number"),
+    ),
+)
+def vector_norm(x: Any, /, *, axis: Axis = None, keepdims: bool = False, ord: float = 2) -> Any:
+    """sum(abs(x) ** ord) ** (1 / ord), the length of vectors; its derivative at a zero vector is 0.
+
+    Parameters
+    ----------
+    x
+        Any shape, floats (integers are converted to float32).
+    axis
+        An axis, several, or (None) all: the elements over them are one vector.
+    keepdims
+        Whether these axes stay, with size 1.
+    ord
+        A number. inf and -inf give the largest and the smallest magnitude, whose gradient goes to the first place that
+        has it; 0 counts the elements that are not 0, and has no gradient.
+
+    Returns
+    -------
+    Tensor
+        The shape of x without these axes.
+
+    Raises
+    ------
+    ArgumentError, ShapeError
+        If there is no such axis, or an extreme is asked of no elements.
+
+    >>> mg.vector_norm(mg.tensor([[3.0, 4.0], [0.0, 0.0]]), axis=1)
+    tensor([5., 0.])
+    """
+    gone = axes("vector_norm", axis, variable("vector_norm", "x", x))
+    require(isinstance(ord, (int, float)), ArgumentError, f"vector_norm: ord = {ord!r} is not a number")
+    x = x if is_floating(x.dtype) else x.astype(float32)
+    if ord == 0:
+        return sum((x != 0).astype(x.dtype), axis=gone, keepdims=keepdims)
+    if math.isinf(ord):
+        rows = [("x", "", x)]
+        require(all(x.shape[i] for i in gone), ShapeError, "vector_norm: no elements to choose from", rows)
+        return (max if ord > 0 else min)(abs(x), axis=gone, keepdims=keepdims)
+    return root(sum(power(x, ord), axis=gone, keepdims=keepdims), ord)

@@ -9,9 +9,9 @@ import numpy as np
 from minigrad.dtypes import float32, int64, is_floating, uint64
 from minigrad.errors import ArgumentError, ShapeError
 from minigrad.ops.checks import axes, one_axis, require, variable
-from minigrad.ops.elementwise import sqrt, where
 from minigrad.ops.index import take_along_axis
 from minigrad.ops.kinds import Bad, composite, discrete, fused, linear
+from minigrad.ops.powers import root
 from minigrad.ops.samples import Call, Draw, along_axis, axis_of, reduction
 from minigrad.ops.shape import broadcast_to, reshape
 
@@ -112,9 +112,7 @@ def std(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool
     >>> mg.std(mg.tensor([1.0, 1.0, 4.0, 4.0]))
     tensor(1.5)
     """
-    variance = var(x, axis=axis, correction=correction, keepdims=keepdims)
-    none = variance == 0
-    return where(none, 0.0, sqrt(where(none, 1.0, variance)))  # the inner one keeps the slope of sqrt at 0 away
+    return root(var(x, axis=axis, correction=correction, keepdims=keepdims))
 
 
 def _count(op: str, axis: Axis, x: Any) -> int:

@@ -193,10 +193,14 @@ def squeeze(x: Any, /, *, axis: int | tuple[int, ...]) -> Any:
     return reshape(x, tuple(size for i, size in enumerate(x.shape) if i not in gone))
 
 
+def part_of(x: Any, axis: int, part: slice) -> Any:
+    """A slice of x along one axis."""
+    return x[(*(slice(None),) * axis, part)]
+
+
 def _slice_of_concat(i: int, g: Any, *specs: Any, axis: int) -> Any:
     start = sum(spec.shape[axis] for spec in specs[:i])
-    key = (*(slice(None),) * axis, slice(start, start + specs[i].shape[axis]))
-    return g[key]
+    return part_of(g, axis, slice(start, start + specs[i].shape[axis]))
 
 
 def _concat_sample(draw: Draw) -> Call:

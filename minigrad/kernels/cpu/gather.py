@@ -32,6 +32,12 @@ def scatter_along_axis(g: Array, indices: Array, *, axis: int, shape: tuple[int,
     return x
 
 
+def add_slices(x: Array, g: Array, indices: Array, axis: int) -> None:
+    """x[..., indices, ...] += g along an axis, in a contiguous x. Equal indices add up in order."""
+    lines = _lines(g, axis)
+    _scatter(_lines(x, axis), lines, np.broadcast_to(indices[:, None], lines.shape))
+
+
 def _lines(x: Array, axis: int) -> Array:
     """x as a contiguous array of (before the axis, the axis, after the axis)."""
     axis %= x.ndim

@@ -267,11 +267,22 @@ def getitem(x: Array, *, key: tuple[Any, ...]) -> Array:
 def scatter(g: Array, *, key: tuple[Any, ...], shape: tuple[int, ...]) -> Array:
     """Adjoint of getitem: zeros of `shape` with g added at `key`; equal positions add up, in order."""
     out = zeros(shape, g.dtype)
-    if builtins.any(isinstance(part, np.ndarray) for part in key):
-        np.add.at(out, key, g)
-    else:
+    if not builtins.any(isinstance(part, np.ndarray) for part in key):
         out[key] = g
+    elif g.nbytes >= LARGE and _one_axis(key):
+        from minigrad.kernels.cpu.gather import add_slices
+
+        add_slices(out, g, key[-1], axis=len(key) - 1)
+    else:
+        np.add.at(out, key, g)
     return out
+
+
+def _one_axis(key: tuple[Any, ...]) -> bool:
+    """Whether a key is one list of indices, behind axes that are taken whole."""
+    last = key[-1]
+    whole = builtins.all(isinstance(part, slice) and part == slice(None) for part in key[:-1])
+    return whole and isinstance(last, np.ndarray) and last.ndim == 1 and last.dtype != bool
 
 
 @_kernel
@@ -290,4 +301,31 @@ def full(*, shape: tuple[int, ...], value: float, dtype: np.dtype) -> Array:
         return scalar
     out = empty(shape, dtype)
     out.fill(scalar)
+    return out
+
+
+@_kernel
+def argsort(x: Array, *, axis: int, descending: bool) -> Array:
+    """Indices that sort along an axis; of equals the first stays first, and NaN is larger than any number."""
+    return _order(x, axis, descending)
+
+
+def _order(x: Array, axis: int, descending: bool) -> Array:
+    if not descending:
+        return np.argsort(x, axis=axis, stable=True)
+    places = np.argsort(np.flip(x, axis), axis=axis, stable=True)
+    return x.shape[axis] - 1 - np.flip(places, axis)
+
+
+@_kernel
+def argtopk(x: Array, *, k: int, axis: int, largest: bool) -> Array:
+    """Indices of the k first along an axis, after sorting."""
+    return np.take(_order(x, axis, largest), np.arange(k), axis)
+
+
+@_kernel
+def one_hot(labels: Array, *, classes: int, dtype: np.dtype) -> Array:
+    """Rows of zeros with a one at each label."""
+    out = zeros((*labels.shape, classes), dtype)
+    np.put_along_axis(out, labels[..., None], 1, axis=-1)
     return out

@@ -1,0 +1,93 @@
+"""Running sums and products, and the products of whole axes."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import prange
+
+from minigrad.kernels.cpu.compiler import jit, kernel
+from minigrad.kernels.cpu.gather import _lines
+from minigrad.kernels.cpu.generic import SILENCE
+from minigrad.kernels.cpu.memory import empty
+
+Array = npt.NDArray[Any]
+
+
+def cumulative_sum(x: Array, *, axis: int) -> Array:
+    """Sum up to each element; float32 is summed in float64, so that errors do not run along."""
+    return SILENCE.run(_wide, np.add, x, axis)
+
+
+def cumulative_prod(x: Array, *, axis: int, residuals: bool) -> tuple[Array, tuple[()]]:
+    """Multiply up to each element; float32 is multiplied in float64."""
+    return SILENCE.run(_wide, np.multiply, x, axis), ()
+
+
+def _wide(function: np.ufunc, x: Array, axis: int) -> Array:
+    dtype = np.dtype(np.float64) if x.dtype == np.float32 else x.dtype
+    return function.accumulate(x, axis=axis, dtype=dtype).astype(x.dtype, copy=False)
+
+
+def cumulative_prod_backward(
+    g: Array, needs: tuple[bool, ...], inputs: tuple[Array], out: Array, residuals: tuple[()], *, axis: int
+) -> tuple[Array]:
+    """Compute the cotangent without a division: zeros in x are nothing special."""
+    (x,) = inputs
+    gradient = empty(x.shape, x.dtype)
+    np.copyto(gradient, g)
+    if x.size:
+        _products(*(_lines(array, axis) for array in (gradient, x, out)))
+    return (gradient,)
+
+
+@kernel
+def _products(gradient: Any, x: Any, out: Any) -> None:
+    for i in prange(len(x)):
+        _product(gradient[i], x[i], out[i])
+
+
+@jit
+def _product(gradient: Any, x: Any, out: Any) -> None:
+    """From g[k] make (the product before k) * r[k], with r[k] = g[k] + x[k + 1] * r[k + 1]."""
+    for k in range(len(x) - 2, -1, -1):
+        for j in range(x.shape[1]):
+            gradient[k, j] += x[k + 1, j] * gradient[k + 1, j]
+    for k in range(1, len(x)):
+        for j in range(x.shape[1]):
+            gradient[k, j] *= out[k - 1, j]
+
+
+def prod(x: Array, *, axis: tuple[int, ...], keepdims: bool, residuals: bool) -> tuple[Array, tuple[()]]:
+    """Multiply over axes, in the dtype of x."""
+    reduce: Callable[..., Array] = np.multiply.reduce
+    return np.asarray(SILENCE.run(reduce, x, axis=axis, keepdims=keepdims, dtype=x.dtype)), ()
+
+
+def prod_backward(
+    g: Array,
+    needs: tuple[bool, ...],
+    inputs: tuple[Array],
+    out: Any,
+    residuals: tuple[()],
+    *,
+    axis: tuple[int, ...],
+    keepdims: bool,
+) -> tuple[Array]:
+    """Compute the cotangent without a division: the product before an element, times that after it."""
+    (x,) = inputs
+    order = [i for i in range(x.ndim) if i not in axis] + list(axis)
+    moved = x.transpose(order)
+    kept = moved.shape[: x.ndim - len(axis)]
+    rows = moved.reshape(*kept, math.prod(moved.shape[len(kept) :]))
+    gradient = SILENCE.run(_others, rows, g.reshape(*kept, 1))
+    return (gradient.reshape(moved.shape).transpose(np.argsort(order)),)
+
+
+def _others(rows: Array, g: Array) -> Array:
+    before, after = np.ones_like(rows), np.ones_like(rows)
+    np.multiply.accumulate(rows[..., :-1], axis=-1, out=before[..., 1:])
+    np.multiply.accumulate(rows[..., :0:-1], axis=-1, out=after[..., -2::-1])
+    return g * before * after
