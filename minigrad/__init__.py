@@ -45,6 +45,7 @@ from minigrad.errors import MinigradError, suggestion
 from minigrad.nonfinite import debug
 from minigrad.ops import *
 from minigrad.random import Generator, manual_seed
+from minigrad.recompute import checkpoint
 from minigrad.runtime import (
     MemoryStats,
     get_conv_precision,

@@ -129,8 +129,8 @@ def _run_rule(node: Node, rule: Callable[..., Any], *args: Any) -> Any:
 
 
 def _check(node: Node, rule: str, where: str, result: Any, given: Sequence[tuple[str, Any]]) -> None:
-    if not _watching.get() or not isinstance(result, Variable):
-        return
+    if not _watching.get() or not all(isinstance(one, Variable) for one in (result, *[one for _, one in given])):
+        return  # the parts of a checkpoint's results are looked at one by one
     made = _made(result._array, [*[one._array for _, one in given], *(node.saved or ())])
     if made:
         rows = [(name, "", one) for name, one in given]

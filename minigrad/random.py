@@ -9,13 +9,14 @@ import functools
 import math
 import threading
 from collections.abc import Sequence
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Self
 
 import numpy as np
 
 from minigrad.creation import asarray
 from minigrad.dtypes import as_dtype, float32, int64, is_floating
-from minigrad.errors import ArgumentError, DtypeError
+from minigrad.errors import ArgumentError, DtypeError, GraphError
 from minigrad.ops.checks import integer, shape_of
 from minigrad.tensor import Tensor
 
@@ -58,11 +59,15 @@ class Generator:
         """
         if count < 0:
             raise ArgumentError(f"words: a negative number of words, {count}")
+        draws = _draws.get()
+        key, first = self._reserve(-(-count // 4)) if draws is None else draws.place(self, -(-count // 4))
+        return np.random.Philox(key=_hashed(key), counter=first).random_raw(count)
+
+    def _reserve(self, blocks: int) -> "Place":
         with _reserving:
             first = self.counter
-            self.counter += -(-count // 4)
-        philox = np.random.Philox(key=_hashed(self.key), counter=first)
-        return philox.random_raw(count)
+            self.counter += blocks
+        return self.key, first
 
     def _fractions(self, count: int) -> np.ndarray:
         """Multiples of 2**-53 in [0, 1)."""
@@ -119,6 +124,48 @@ def _checked(function: str, shape: Shape, dtype: Any) -> tuple[tuple[int, ...], 
         raise DtypeError(f"{function}: dtype {kind} is not a floating one")
     return sizes, kind
 
+
+Place = tuple[tuple[int, ...], int]
+"""Where in which stream words are drawn: the key and the first block."""
+
+
+class Draws:
+    """Draws that can be made again: within a `with` block, notes the places of all draws, or draws from noted ones.
+
+    >>> from minigrad.random import Draws, Generator
+    >>> generator, noted = Generator(0), Draws()
+    >>> with noted:
+    ...     first = generator.uniform(2)
+    >>> with Draws(noted.places):
+    ...     bool((generator.uniform(2) == first).all())
+    True
+    """
+
+    def __init__(self, again: Sequence[Place] | None = None) -> None:
+        self.places: list[Place] = []
+        self._again = None if again is None else iter(again)
+
+    def place(self, generator: Generator, blocks: int) -> Place:
+        """Where the next draw is."""
+        if self._again is not None:
+            place = next(self._again, None)
+            if place is None:
+                raise GraphError("a function that is run again draws more random numbers than it did")
+        else:  # a block inside of another takes its draws from there
+            place = generator._reserve(blocks) if self._outer is None else self._outer.place(generator, blocks)
+        self.places.append(place)
+        return place
+
+    def __enter__(self) -> Self:
+        self._outer = _draws.get()
+        _draws.set(self)
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        _draws.set(self._outer)
+
+
+_draws: ContextVar[Draws | None] = ContextVar("draws", default=None)
 
 default = Generator(0)
 """The stream of whoever passes no generator."""

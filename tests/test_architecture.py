@@ -19,7 +19,7 @@ LINE = [
     {"tensor"},
     {"creation"},
     {"random", "nonfinite"},
-    {"transforms"},
+    {"transforms", "recompute"},
     {"nn", "optim", "data", "io", "testing"},
     {"warmup"},
     {"__main__"},
