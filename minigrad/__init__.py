@@ -44,6 +44,7 @@ from minigrad.dtypes import (
 from minigrad.errors import MinigradError, suggestion
 from minigrad.nonfinite import debug
 from minigrad.ops import *
+from minigrad.ops.define import define_op
 from minigrad.random import Generator, manual_seed
 from minigrad.recompute import checkpoint
 from minigrad.runtime import (
