@@ -28,6 +28,7 @@ from minigrad.creation import (
     zeros,
     zeros_like,
 )
+from minigrad.drawing import draw_graph
 from minigrad.dtypes import boolean as bool
 from minigrad.dtypes import (
     float32,

@@ -166,4 +166,4 @@ class _Part(Op):
 
 
 _HUB = _Hub(name="checkpoint", bind=checkpoint)
-_PART = _Part(name="checkpoint", bind=checkpoint)
+_PART = _Part(name="result", bind=checkpoint)

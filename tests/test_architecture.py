@@ -19,7 +19,7 @@ LINE = [
     {"tensor"},
     {"creation"},
     {"random", "nonfinite"},
-    {"transforms", "recompute"},
+    {"transforms", "recompute", "drawing"},
     {"nn", "optim", "data", "io", "testing"},
     {"warmup"},
     {"__main__"},
