@@ -443,3 +443,59 @@ def test_topk(largest: bool, dtype: str) -> None:
     )
     places = torch.topk(torch.tensor(x), 4, largest=largest).indices
     np.testing.assert_array_equal(mg.argtopk(mg.tensor(x), 4, largest=largest).numpy(), places)
+
+
+# ---- shapes ----------------------------------------------------------------------------------------------------------
+
+PADS = ["ZeroPad2d", "ReflectionPad2d", "ReplicationPad2d", "CircularPad2d"]
+
+
+@dtypes
+@pytest.mark.parametrize("name", PADS)
+@pytest.mark.parametrize("padding", [1, (2, 0, 1, 3), (0, 3, 0, 0)])
+def test_pads(name: str, padding: Any, dtype: str) -> None:
+    agree(getattr(nn, name)(padding), getattr(torch.nn, name)(padding), numbers(2, 3, 4, 5, dtype=dtype))
+
+
+@dtypes
+def test_pad_with_a_value(dtype: str) -> None:
+    x = numbers(2, 3, 4, 5, dtype=dtype)
+    agree(nn.ConstantPad2d((1, 2, 0, 3), -1.5), torch.nn.ConstantPad2d((1, 2, 0, 3), -1.5), x)
+
+
+@dtypes
+@pytest.mark.parametrize("options", [{}, {"mode": "bilinear"}, {"mode": "bilinear", "align_corners": True}])
+@pytest.mark.parametrize("size", [(5, 9), (1, 1), (4, 6), (3, 2), (8, 12)])
+def test_interpolate_to_a_size(size: Any, options: Any, dtype: str) -> None:
+    x = numbers(2, 3, 4, 6, dtype=dtype)
+    x[0, 0, 2, 3] = np.nan
+    agree(nn.Upsample(size=size, **options), torch.nn.Upsample(size=size, **options), x)
+
+
+@dtypes
+@pytest.mark.parametrize("options", [{}, {"mode": "bilinear"}, {"mode": "bilinear", "align_corners": True}])
+@pytest.mark.parametrize("factor", [2, 1.5, 0.7, (3.0, 0.5)])
+def test_interpolate_by_a_factor(factor: Any, options: Any, dtype: str) -> None:
+    x = numbers(2, 3, 4, 7, dtype=dtype)
+    ours, theirs = (library.Upsample(scale_factor=factor, **options) for library in (nn, torch.nn))
+    agree(ours, theirs, x)
+
+
+EINSUMS = [
+    *(("ij->ji", (3, 4)), ("ii->i", (3, 3)), ("ii", (3, 3)), ("ij,jk", (3, 4), (4, 2)), ("i,j->ij", (3,), (4,))),
+    *(("bij,bkj->bik", (2, 3, 4), (2, 5, 4)), ("...ij,...jk->...ik", (2, 1, 3, 4), (5, 4, 2))),
+    *(("ijk,jil->kl", (2, 3, 4), (3, 2, 5)), ("ij,jk,kl->il", (2, 3), (3, 4), (4, 5)), ("i,i,i->i", (3,), (3,), (3,))),
+    *(
+        ("bhqd,bhkd->bhqk", (2, 2, 3, 4), (2, 2, 5, 4)),
+        ("nchw,oc->nohw", (2, 3, 4, 4), (5, 3)),
+        ("ij,kl->j", (2, 3), (4, 5)),
+    ),
+]
+
+
+@dtypes
+@pytest.mark.parametrize("call", EINSUMS, ids=lambda call: call[0])
+def test_einsum(call: Any, dtype: str) -> None:
+    subscripts, *shapes = call
+    arrays = [numbers(*shape, seed=i, dtype=dtype) for i, shape in enumerate(shapes)]
+    agree(lambda *xs: mg.einsum(subscripts, *xs), lambda *ts: torch.einsum(subscripts, *ts), *arrays)

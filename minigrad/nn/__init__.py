@@ -16,7 +16,11 @@ from minigrad.nn.loss import (
 )
 from minigrad.nn.module import Module, Parameter
 from minigrad.nn.norm import BatchNorm1d, BatchNorm2d
-from minigrad.nn.pool import AvgPool2d, MaxPool2d
+from minigrad.nn.padding import CircularPad2d, ConstantPad2d, ReflectionPad2d, ReplicationPad2d, Upsample, ZeroPad2d
+from minigrad.nn.pool import (
+    AvgPool2d,
+    MaxPool2d,
+)
 
 __all__ = [
     "ELU",
@@ -25,6 +29,8 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
+    "CircularPad2d",
+    "ConstantPad2d",
     "Conv2d",
     "CrossEntropyLoss",
     "Dropout",
@@ -38,11 +44,15 @@ __all__ = [
     "Parameter",
     "ReLU",
     "ReLU6",
+    "ReflectionPad2d",
+    "ReplicationPad2d",
     "Sequential",
     "SiLU",
     "Sigmoid",
     "Softplus",
     "Tanh",
+    "Upsample",
+    "ZeroPad2d",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
     "init",

@@ -5,6 +5,7 @@ from minigrad.ops.composite import log_softmax, logsumexp, softmax
 from minigrad.ops.conv import conv2d, conv2d_input, conv2d_weight
 from minigrad.ops.conv_pool import MOST_PLACES, conv2d_pool
 from minigrad.ops.cumulative import cumulative_prod, cumulative_sum, logcumsumexp, prod
+from minigrad.ops.einstein import einsum
 from minigrad.ops.elementwise import (
     abs,
     add,
@@ -55,15 +56,16 @@ from minigrad.ops.index import getitem, index_put, one_hot, scatter, scatter_alo
 from minigrad.ops.kinds import REGISTRY, Record
 from minigrad.ops.linalg import linear, matmul, vector_norm
 from minigrad.ops.loss import softmax_cross_entropy
+from minigrad.ops.margins import pad
 from minigrad.ops.norm import batch_norm
 from minigrad.ops.pool import avg_pool2d, avg_pool2d_input, max_pool2d, max_pool2d_argmax
 from minigrad.ops.reduce import all, any, argmax, argmin, max, mean, min, std, sum, var
+from minigrad.ops.resize import interpolate
 from minigrad.ops.shape import (
     alias,
     broadcast_to,
     concat,
     expand_dims,
-    pad,
     permute_dims,
     reshape,
     squeeze,

@@ -16,7 +16,8 @@ from minigrad.ops.samples import Call, Draw
 X, OUT = "n c h w", "n c oh ow"
 
 
-def _images(op: str, name: str, letters: str, x: Any) -> None:
+def images(op: str, name: str, letters: str, x: Any) -> None:
+    """Require float images."""
     variable(op, name, x)
     rows = [(name, letters, x)]
     require(len(x.shape) == 4, ShapeError, f"{op}: {name} has {len(x.shape)} axes, not the 4 of ({letters})", rows)
@@ -45,7 +46,8 @@ def _output_shape(op: str, shape: tuple[int, ...], rows: list[Any], options: dic
     return (*shape[:2], *sizes)
 
 
-def _pool_sample(draw: Draw, dilated: bool) -> tuple[tuple[int, ...], dict[str, Any]]:
+def pool_sample(draw: Draw, dilated: bool) -> tuple[tuple[int, ...], dict[str, Any]]:
+    """Draw the shape of images and the options of a pool."""
     window = (draw.integer(1, 3), draw.integer(1, 3))
     options: dict[str, Any] = {
         "kernel_size": window,
@@ -60,7 +62,7 @@ def _pool_sample(draw: Draw, dilated: bool) -> tuple[tuple[int, ...], dict[str, 
 
 
 def _max_sample(draw: Draw) -> Call:
-    shape, options = _pool_sample(draw, dilated=True)
+    shape, options = pool_sample(draw, dilated=True)
     return (draw.distinct(shape),), options
 
 
@@ -80,7 +82,7 @@ _BAD = (
 
 
 def _checked_max(op: str, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool) -> Any:
-    _images(op, "x", X, x)
+    images(op, "x", X, x)
     options = _window(op, kernel_size, stride, padding)
     options |= {"dilation": pair(op, "dilation", dilation, 1), "ceil_mode": bool(ceil_mode)}
     sizes = _output_shape(op, x.shape, [("x", X, x)], options)
@@ -175,7 +177,7 @@ def _averaging(
 
 
 def _avg_sample(draw: Draw) -> Call:
-    shape, options = _pool_sample(draw, dilated=False)
+    shape, options = pool_sample(draw, dilated=False)
     return (draw.array(shape),), options | {"count_include_pad": draw.boolean()}
 
 
@@ -204,14 +206,14 @@ def avg_pool2d(
     >>> mg.avg_pool2d(mg.tensor([[[[1.0, 3.0], [2.0, 0.0]]]]), 2)
     tensor([[[[1.5]]]])
     """
-    _images("avg_pool2d", "x", X, x)
+    images("avg_pool2d", "x", X, x)
     options = _averaging("avg_pool2d", kernel_size, stride, padding, ceil_mode, count_include_pad)
     _output_shape("avg_pool2d", x.shape, [("x", X, x)], options)
     return (x,), options
 
 
 def _avg_input_sample(draw: Draw) -> Call:
-    shape, options = _pool_sample(draw, dilated=False)
+    shape, options = pool_sample(draw, dilated=False)
     return (draw.array(_output_shape("", shape, [], options)),), options | {
         "shape": shape,
         "count_include_pad": draw.boolean(),
@@ -248,7 +250,7 @@ def avg_pool2d_input(
     tensor([[[[0.25, 0.25],
               [0.25, 0.25]]]])
     """
-    _images("avg_pool2d_input", "g", OUT, g)
+    images("avg_pool2d_input", "g", OUT, g)
     options = _averaging("avg_pool2d_input", kernel_size, stride, padding, ceil_mode, count_include_pad)
     sizes = shape_of("avg_pool2d_input", shape)
     expected = _output_shape("avg_pool2d_input", sizes, [("g", OUT, g)], options)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.errors import ArgumentError, ShapeError
-from minigrad.ops.checks import axes, integer, one_axis, operands, require, shape_of, sum_to, variable
+from minigrad.ops.checks import axes, one_axis, operands, require, shape_of, sum_to, variable
 from minigrad.ops.kinds import Bad, composite, linear
 from minigrad.ops.samples import Call, Draw, unary
 
@@ -270,39 +270,3 @@ def stack(arrays: Sequence[Any], /, *, axis: int = 0) -> Any:
     for x in inputs:
         require(x.shape == inputs[0].shape, ShapeError, f"stack: shapes differ, {inputs[0].shape} and {x.shape}")
     return concat([expand_dims(x, axis=axis) for x in inputs], axis=axis)
-
-
-def _without_margin(g: Any, x: Any, pad_width: Any) -> Any:
-    return g[tuple(slice(before, before + size) for (before, _), size in zip(pad_width, x.shape, strict=True))]
-
-
-def _pad_sample(draw: Draw) -> Call:
-    shape = draw.shape()
-    return (draw.array(shape), tuple((draw.integer(0, 2), draw.integer(0, 2)) for _ in shape)), {}
-
-
-@linear(
-    _without_margin,
-    signature="... -> ...",
-    sample=_pad_sample,
-    oracle=lambda x, pad_width: np.pad(x, pad_width) if x.ndim else x.copy(),
-    bad=(
-        Bad(lambda t: pad(t(2), ((1, -1),)), ArgumentError, "pad: a negative width in ((1, -1),)"),
-        Bad(lambda t: pad(t(2), ((1, 1), (1, 1))), ArgumentError, "pad: 2 pairs of widths for 1 axes"),
-    ),
-)
-def pad(x: Any, /, pad_width: Sequence[tuple[int, int]]) -> Any:
-    """x surrounded by zeros: `(before, after)` for each axis.
-
-    >>> mg.pad(mg.tensor([1, 2]), ((1, 2),))
-    tensor([0, 1, 2, 0, 0])
-    """
-    variable("pad", "x", x)
-    widths = tuple((integer("pad", "width", before), integer("pad", "width", after)) for before, after in pad_width)
-    require(
-        len(widths) == len(x.shape),
-        ArgumentError,
-        f"pad: {len(widths)} pairs of widths for {len(x.shape)} axes",
-    )
-    require(all(min(two) >= 0 for two in widths), ArgumentError, f"pad: a negative width in {widths}")
-    return (x,), {"pad_width": widths}

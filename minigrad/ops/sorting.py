@@ -80,7 +80,7 @@ def _first(op: str, x: Any, k: int, axis: int) -> tuple[int, int]:
 
 
 @discrete(sample=_topk_sample, oracle=_topk_order)
-def argtopk(x: Any, k: int, /, *, axis: int = -1, largest: bool = True) -> Any:
+def argtopk(x: Any, /, k: int, *, axis: int = -1, largest: bool = True) -> Any:
     """Where the k largest (or smallest) elements along an axis are, in their order; of equal ones the first are taken.
 
     >>> mg.argtopk(mg.tensor([3.0, 1.0, 4.0, 1.0]), 3)
@@ -98,7 +98,7 @@ def argtopk(x: Any, k: int, /, *, axis: int = -1, largest: bool = True) -> Any:
         Bad(lambda t: topk(t(3), 1.5), ArgumentError, "topk: k = 1.5 is not an integer"),
     ),
 )
-def topk(x: Any, k: int, /, *, axis: int = -1, largest: bool = True) -> Any:
+def topk(x: Any, /, k: int, *, axis: int = -1, largest: bool = True) -> Any:
     """The k largest (or smallest) elements along an axis, in their order; `argtopk` says where they are.
 
     NaN is larger than any number.

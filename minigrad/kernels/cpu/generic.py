@@ -250,14 +250,6 @@ def concat(*arrays: Array, axis: int) -> Array:
 
 
 @_kernel
-def pad(x: Array, *, pad_width: tuple[tuple[int, int], ...]) -> Array:
-    """Surround with zeros."""
-    out = zeros(tuple(before + size + after for (before, after), size in zip(pad_width, x.shape, strict=True)), x.dtype)
-    out[tuple(slice(before, before + size) for (before, _), size in zip(pad_width, x.shape, strict=True))] = x
-    return out
-
-
-@_kernel
 def getitem(x: Array, *, key: tuple[Any, ...]) -> Array:
     """numpy's x[key]."""
     return x[key]
