@@ -18,13 +18,20 @@ from minigrad.nn.module import Module, Parameter
 from minigrad.nn.norm import BatchNorm1d, BatchNorm2d
 from minigrad.nn.padding import CircularPad2d, ConstantPad2d, ReflectionPad2d, ReplicationPad2d, Upsample, ZeroPad2d
 from minigrad.nn.pool import (
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool2d,
     AvgPool2d,
+    LPPool2d,
+    LPPoolFeatures,
     MaxPool2d,
+    MaxPoolFeatures,
 )
 
 __all__ = [
     "ELU",
     "GELU",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool2d",
     "AvgPool2d",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
@@ -36,10 +43,13 @@ __all__ = [
     "Dropout",
     "Flatten",
     "Hardtanh",
+    "LPPool2d",
+    "LPPoolFeatures",
     "LeakyReLU",
     "Linear",
     "MSELoss",
     "MaxPool2d",
+    "MaxPoolFeatures",
     "Module",
     "Parameter",
     "ReLU",

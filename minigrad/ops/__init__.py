@@ -57,6 +57,14 @@ from minigrad.ops.kinds import REGISTRY, Record
 from minigrad.ops.linalg import linear, matmul, vector_norm
 from minigrad.ops.loss import softmax_cross_entropy
 from minigrad.ops.margins import pad
+from minigrad.ops.more_pools import (
+    adaptive_avg_pool2d,
+    adaptive_max_pool2d,
+    avg_pool_features,
+    lp_pool2d,
+    lp_pool_features,
+    max_pool_features,
+)
 from minigrad.ops.norm import batch_norm
 from minigrad.ops.pool import avg_pool2d, avg_pool2d_input, max_pool2d, max_pool2d_argmax
 from minigrad.ops.reduce import all, any, argmax, argmin, max, mean, min, std, sum, var
