@@ -15,7 +15,7 @@ from minigrad.nn.loss import (
     mse_loss,
 )
 from minigrad.nn.module import Module, Parameter
-from minigrad.nn.norm import BatchNorm1d, BatchNorm2d
+from minigrad.nn.norm import BatchNorm1d, BatchNorm2d, LayerNorm, LocalContrastNorm
 from minigrad.nn.padding import CircularPad2d, ConstantPad2d, ReflectionPad2d, ReplicationPad2d, Upsample, ZeroPad2d
 from minigrad.nn.pool import (
     AdaptiveAvgPool2d,
@@ -45,8 +45,10 @@ __all__ = [
     "Hardtanh",
     "LPPool2d",
     "LPPoolFeatures",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LocalContrastNorm",
     "MSELoss",
     "MaxPool2d",
     "MaxPoolFeatures",

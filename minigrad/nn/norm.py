@@ -1,12 +1,14 @@
 """Normalisation."""
 
+import numpy as np
+
 from minigrad import ops
-from minigrad.creation import ones, zeros
+from minigrad.creation import ones, tensor, zeros
 from minigrad.dtypes import int64
-from minigrad.errors import ShapeError, message
+from minigrad.errors import ArgumentError, ShapeError, message
 from minigrad.nn.linear import positive
 from minigrad.nn.module import Module, Parameter
-from minigrad.ops.checks import variable
+from minigrad.ops.checks import pair, shape_of, variable
 from minigrad.recompute import is_running_again
 from minigrad.tensor import Tensor
 
@@ -87,3 +89,83 @@ class BatchNorm2d(_BatchNorm):
     """
 
     letters = "n c h w"
+
+
+class LayerNorm(Module):
+    """Normalise each sample over its last axes: see `minigrad.layer_norm`.
+
+    Parameters
+    ----------
+    normalized_shape
+        The sizes of these axes, an integer or several.
+    eps
+        Added to the variance.
+    elementwise_affine
+        Whether to scale and shift by a learned weight and bias of that shape.
+    bias
+        Whether to shift.
+
+    Examples
+    --------
+    >>> nn.LayerNorm((4, 5))(mg.zeros((3, 4, 5))).shape
+    (3, 4, 5)
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | tuple[int, ...],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+    ) -> None:
+        self.normalized_shape = shape_of("LayerNorm", normalized_shape)
+        self.eps = eps
+        self.weight = Parameter(ones(self.normalized_shape)) if elementwise_affine else None
+        self.bias = Parameter(zeros(self.normalized_shape)) if elementwise_affine and bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(... f) -> (... f)."""
+        return ops.layer_norm(x, self.normalized_shape, self.weight, self.bias, eps=self.eps)
+
+
+class LocalContrastNorm(Module):
+    """(x - m) / s with the mean and deviation of each pixel's neighbourhood: see `minigrad.local_contrast_norm`.
+
+    Parameters
+    ----------
+    kernel_size
+        The sides of the neighbourhood: an odd integer, or a pair for height and width. Pixels.
+    sigma
+        The standard deviation, in pixels, of the Gaussian that weighs the neighbours; None for equal weights.
+    across_features
+        Whether the neighbourhood is in all features.
+    eps
+        The least divisor.
+
+    Examples
+    --------
+    >>> nn.LocalContrastNorm(9, sigma=2.0)(mg.zeros((2, 3, 16, 16))).shape
+    (2, 3, 16, 16)
+    """
+
+    def __init__(
+        self,
+        kernel_size: int | tuple[int, int],
+        sigma: float | None = None,
+        across_features: bool = False,
+        eps: float = 1e-4,
+    ) -> None:
+        self.kernel_size = pair("LocalContrastNorm", "kernel_size", kernel_size, 1)
+        self.sigma = sigma
+        self.across_features = across_features
+        self.eps = eps
+        if sigma is not None and not sigma > 0:
+            raise ArgumentError(f"LocalContrastNorm: sigma = {sigma} is not positive")
+        self.window = ones(self.kernel_size)
+        if sigma is not None:
+            rows, columns = (np.exp(-0.5 * ((np.arange(k) - (k - 1) / 2) / sigma) ** 2) for k in self.kernel_size)
+            self.window = tensor(np.outer(rows, columns).astype(np.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n c h w) -> (n c h w)."""
+        return ops.local_contrast_norm(x, self.window, across_features=self.across_features, eps=self.eps)

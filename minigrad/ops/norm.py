@@ -1,6 +1,7 @@
-"""Batch normalisation as one op."""
+"""Batch normalisation as one op, and layer normalisation by it."""
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,8 @@ import numpy as np
 from minigrad.errors import OperandError, ShapeError, message
 from minigrad.kernels import reference
 from minigrad.ops import elementwise, reduce
-from minigrad.ops.checks import full, operands, variable
-from minigrad.ops.kinds import Bad, fused
+from minigrad.ops.checks import full, operands, require, shape_of, variable
+from minigrad.ops.kinds import Bad, composite, fused
 from minigrad.ops.samples import Call, Draw
 
 
@@ -112,3 +113,69 @@ def batch_norm(
             headline = f"{op}: {name} does not have the shape {channels} of the channels"
             raise ShapeError(message(headline, [*letters, (name, "c", table)]))
     return inputs, {"eps": float(eps), "relu": bool(relu)}
+
+
+def _layer_sample(draw: Draw) -> Call:
+    more, features = draw.shape(max_dims=2), draw.shape(min_dims=1, max_dims=2, min_side=2, max_side=3)
+    tables = [draw.array(features) if draw.boolean() else None for _ in range(2)]
+    return (draw.distinct((*more, *features)), features, *tables), {"eps": 0.5}
+
+
+def _layer_oracle(x: Any, normalized_shape: Any, weight: Any, bias: Any, eps: float) -> Any:
+    axes = tuple(range(-len(normalized_shape), 0))
+    y = (x - np.mean(x, axis=axes, keepdims=True)) / np.sqrt(np.var(x, axis=axes, keepdims=True) + eps)
+    return y * (1.0 if weight is None else weight) + (0.0 if bias is None else bias)
+
+
+@composite(
+    signature="... f, f, f -> ... f",
+    sample=_layer_sample,
+    oracle=_layer_oracle,
+    bad=(
+        Bad(lambda t: layer_norm(t(2, 3), 4), ShapeError, "layer_norm: the last axes of x are (3,), not (4,)"),
+        Bad(lambda t: layer_norm(t(2, 3), (2, 3), t(3)), ShapeError, "layer_norm: weight does not have the shape"),
+        Bad(lambda t: layer_norm(t(2, 3), ()), ShapeError, "layer_norm: no axes to normalise over"),
+    ),
+)
+def layer_norm(x: Any, /, normalized_shape: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-5) -> Any:
+    """(x - mean) / sqrt(var + eps) * weight + bias over the last axes of x (Ba, Kiros and Hinton, 2016).
+
+    Parameters
+    ----------
+    x
+        (... f), where f may be several axes; floats (integers are converted to float32).
+    normalized_shape
+        The sizes f, an integer or several.
+    weight, bias
+        (f), or None for 1 and 0.
+    eps
+        Added to the variance, the mean squared distance from the mean.
+
+    Returns
+    -------
+    Tensor
+        (... f).
+
+    Raises
+    ------
+    ShapeError
+        If the last axes of x, the weight or the bias do not have the sizes f.
+
+    >>> mg.layer_norm(mg.tensor([[1.0, 3.0], [0.0, 8.0]]), 2, eps=0.0)
+    tensor([[-1.,  1.],
+            [-1.,  1.]])
+    """
+    op, features = "layer_norm", shape_of("layer_norm", normalized_shape)
+    require(len(features) > 0, ShapeError, f"{op}: no axes to normalise over")
+    names = [name for name, table in (("weight", weight), ("bias", bias)) if table is not None]
+    x, *tables = operands(op, ["x", *names], [x, *(table for table in (weight, bias) if table is not None)], "floating")
+    last, lines = x.shape[-len(features) :], [("x", "", x)]
+    require(last == features, ShapeError, f"{op}: the last axes of x are {last}, not {features}", lines)
+    for name, table in zip(names, tables, strict=True):
+        headline = f"{op}: {name} does not have the shape {features}"
+        require(table.shape == features, ShapeError, headline, [*lines, (name, "", table)])
+    rows = math.prod(x.shape[: -len(features)])
+    y = batch_norm(x.reshape(1, rows, math.prod(features)), eps=eps).reshape(x.shape)  # a row is a channel
+    for name, table in zip(names, tables, strict=True):
+        y = y * table if name == "weight" else y + table
+    return y
