@@ -499,3 +499,84 @@ def test_einsum(call: Any, dtype: str) -> None:
     subscripts, *shapes = call
     arrays = [numbers(*shape, seed=i, dtype=dtype) for i, shape in enumerate(shapes)]
     agree(lambda *xs: mg.einsum(subscripts, *xs), lambda *ts: torch.einsum(subscripts, *ts), *arrays)
+
+
+# ---- pools, norms and convolutions by other ops ----------------------------------------------------------------------
+
+
+@dtypes
+@pytest.mark.parametrize("p", [2, 4, 1.5])
+def test_lp_pool2d(p: float, dtype: str) -> None:
+    """PyTorch takes powers of x, not of its magnitude."""
+    x = numbers(2, 3, 7, 9, dtype=dtype)
+    x = x if p % 2 == 0 else np.abs(x)
+    agree(nn.LPPool2d(p, 2), torch.nn.LPPool2d(p, 2), x)
+    agree(nn.LPPool2d(p, (3, 2), 1), torch.nn.LPPool2d(p, (3, 2), 1), x)
+
+
+@dtypes
+def test_lp_pool2d_of_zeros(dtype: str) -> None:
+    x = mg.zeros((1, 1, 2, 2), dtype=dtype, requires_grad=True)
+    nn.LPPool2d(2, 2)(x).backward(mg.ones((1, 1, 1, 1), dtype=dtype))
+    assert x.grad.tolist() == [[[[0.0, 0.0], [0.0, 0.0]]]]  # PyTorch's is NaN
+
+
+@dtypes
+@pytest.mark.parametrize("size", [1, 2, 3, (2, 3), (None, 4), (7, 10)])
+def test_adaptive_pools(size: Any, dtype: str) -> None:
+    x = np.round(2 * numbers(2, 3, 6, 8, dtype=dtype))
+    agree(nn.AdaptiveAvgPool2d(size), torch.nn.AdaptiveAvgPool2d(size), x)
+    agree(nn.AdaptiveMaxPool2d(size), torch.nn.AdaptiveMaxPool2d(size), x)
+
+
+@dtypes
+@pytest.mark.parametrize("features", [3, (4, 3)])
+def test_layer_norm(features: Any, dtype: str) -> None:
+    ours, theirs = twins(lambda nn: nn.LayerNorm(features), dtype)
+    agree(ours, theirs, numbers(5, 4, 3, dtype=dtype))
+    shape = features if isinstance(features, tuple) else (features,)
+    agree(
+        lambda *xs: mg.layer_norm(xs[0], shape, *xs[1:], eps=0.01),
+        lambda *ts: functional.layer_norm(ts[0], shape, *ts[1:], eps=0.01),
+        *(numbers(5, 4, 3, dtype=dtype), numbers(*shape, seed=1, dtype=dtype), numbers(*shape, seed=2, dtype=dtype)),
+    )
+
+
+@dtypes
+@pytest.mark.parametrize("options", [{}, {"stride": 2, "padding": 1}, {"dilation": 2, "groups": 2}])
+def test_conv1d(options: Any, dtype: str) -> None:
+    ours, theirs = twins(lambda nn: nn.Conv1d(4, 6, 3, **options), dtype)
+    agree(ours, theirs, numbers(2, 4, 11, dtype=dtype))
+    agree(
+        lambda x, w: mg.conv1d(x, w, **options),
+        lambda x, w: functional.conv1d(x, w, **options),
+        *(numbers(2, 4, 11, dtype=dtype), numbers(6, 4 // options.get("groups", 1), 3, dtype=dtype)),
+    )
+
+
+@dtypes
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({}, {"stride": 2}, {"stride": (2, 3), "padding": (1, 2), "output_padding": (1, 2)}),
+        *({"dilation": 2, "groups": 2}, {"stride": 3, "padding": 1, "output_padding": 1, "groups": 2, "bias": False}),
+    ],
+)
+def test_conv_transpose2d(options: Any, dtype: str) -> None:
+    ours, theirs = twins(lambda nn: nn.ConvTranspose2d(4, 6, 3, **options), dtype)
+    x = numbers(2, 4, 5, 6, dtype=dtype)
+    agree(ours, theirs, x)
+    weight = numbers(4, 6 // options.get("groups", 1), 3, 3, dtype=dtype)
+    options = {name: value for name, value in options.items() if name != "bias"}
+    agree(
+        lambda x, w: mg.conv_transpose2d(x, w, **options),
+        lambda x, w: functional.conv_transpose2d(x, w, **options),
+        *(x, weight),
+    )
+
+
+@dtypes
+def test_unfold_and_fold(dtype: str) -> None:
+    options = {"dilation": (1, 2), "padding": (1, 0), "stride": (2, 1)}
+    agree(nn.Unfold((3, 2), **options), torch.nn.Unfold((3, 2), **options), numbers(2, 3, 6, 7, dtype=dtype))
+    agree(nn.Fold((6, 7), (3, 2), **options), torch.nn.Fold((6, 7), (3, 2), **options), numbers(2, 18, 15, dtype=dtype))

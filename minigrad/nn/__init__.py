@@ -3,9 +3,10 @@
 from minigrad.nn import init
 from minigrad.nn.activation import ELU, GELU, Hardtanh, LeakyReLU, ReLU, ReLU6, Sigmoid, SiLU, Softplus, Tanh
 from minigrad.nn.containers import Flatten, Sequential
-from minigrad.nn.conv import Conv2d
+from minigrad.nn.conv import Conv1d, Conv2d, ConvTranspose2d
 from minigrad.nn.dropout import Dropout
 from minigrad.nn.linear import Linear
+from minigrad.nn.local import Fold, LocallyConnected2d, Unfold
 from minigrad.nn.loss import (
     BCEWithLogitsLoss,
     CrossEntropyLoss,
@@ -38,10 +39,13 @@ __all__ = [
     "BatchNorm2d",
     "CircularPad2d",
     "ConstantPad2d",
+    "Conv1d",
     "Conv2d",
+    "ConvTranspose2d",
     "CrossEntropyLoss",
     "Dropout",
     "Flatten",
+    "Fold",
     "Hardtanh",
     "LPPool2d",
     "LPPoolFeatures",
@@ -49,6 +53,7 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "LocalContrastNorm",
+    "LocallyConnected2d",
     "MSELoss",
     "MaxPool2d",
     "MaxPoolFeatures",
@@ -63,6 +68,7 @@ __all__ = [
     "Sigmoid",
     "Softplus",
     "Tanh",
+    "Unfold",
     "Upsample",
     "ZeroPad2d",
     "binary_cross_entropy_with_logits",

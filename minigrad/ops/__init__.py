@@ -5,6 +5,7 @@ from minigrad.ops.composite import log_softmax, logsumexp, softmax
 from minigrad.ops.contrast import divisive_norm, local_contrast_norm, subtractive_norm
 from minigrad.ops.conv import conv2d, conv2d_input, conv2d_weight
 from minigrad.ops.conv_pool import MOST_PLACES, conv2d_pool
+from minigrad.ops.convs import conv1d, conv_transpose2d
 from minigrad.ops.cumulative import cumulative_prod, cumulative_sum, logcumsumexp, prod
 from minigrad.ops.einstein import einsum
 from minigrad.ops.elementwise import (
@@ -67,6 +68,7 @@ from minigrad.ops.more_pools import (
     max_pool_features,
 )
 from minigrad.ops.norm import batch_norm, layer_norm
+from minigrad.ops.patches import fold, locally_connected2d, unfold
 from minigrad.ops.pool import avg_pool2d, avg_pool2d_input, max_pool2d, max_pool2d_argmax
 from minigrad.ops.reduce import all, any, argmax, argmin, max, mean, min, std, sum, var
 from minigrad.ops.resize import interpolate

@@ -26,13 +26,13 @@ def settings(op: str, stride: Any, padding: Any, dilation: Any, groups: Any) -> 
 
 
 def arrays(op: str, names: tuple[str, str], values: tuple[Any, Any], letters: tuple[str, str]) -> list[Any]:
-    """Two float tensors of four axes."""
+    """Two float tensors with as many axes as letters."""
     inputs = operands(op, names, values)
     rows = [(name, letter, value) for name, letter, value in zip(names, letters, inputs, strict=True)]
     for name, letter, value in rows:
-        headline = f"{op}: {name} has {len(value.shape)} axes, not the 4 of ({letter})"
-        hint = "one image needs a batch axis: x.expand_dims(axis=0)" if len(value.shape) == 3 else ""
-        require(len(value.shape) == 4, ShapeError, headline, rows, hint)
+        ndim, wanted = len(value.shape), len(letter.split())
+        hint = "one image needs a batch axis: x.expand_dims(axis=0)" if ndim == wanted - 1 else ""
+        require(ndim == wanted, ShapeError, f"{op}: {name} has {ndim} axes, not the {wanted} of ({letter})", rows, hint)
     require(
         is_floating(inputs[0].dtype),
         DtypeError,
@@ -43,7 +43,9 @@ def arrays(op: str, names: tuple[str, str], values: tuple[Any, Any], letters: tu
     return inputs
 
 
-def output_shape(op: str, x: Any, weight: Any, rows: list[Any], options: dict[str, Any]) -> tuple[int, ...]:
+def output_shape(
+    op: str, x: Any, weight: Any, rows: list[Any], options: dict[str, Any], letters: str = "hw"
+) -> tuple[int, ...]:
     """The shape of conv2d(x, weight), from shapes, after checking that they fit."""
     (n, c, *image), (o, depth, *window), groups = x, weight, options["groups"]
     hint = f"with groups={groups} the weight needs shape {(o, c // groups, *window)}"
@@ -53,7 +55,7 @@ def output_shape(op: str, x: Any, weight: Any, rows: list[Any], options: dict[st
     require(o % groups == 0, ShapeError, headline, rows, "o must be a multiple of groups")
     require(min(window) > 0, ShapeError, f"{op}: the window has no elements", rows)
     sizes = []
-    for axis, letter in enumerate("hw"):
+    for axis, letter in enumerate(letters):
         stride, padding, dilation = (options[name][axis] for name in ("stride", "padding", "dilation"))
         covered, size = dilation * (window[axis] - 1) + 1, image[axis] + 2 * padding
         headline = f"{op}: the window does not fit, it covers {covered} of {letter}={size}, padding included"

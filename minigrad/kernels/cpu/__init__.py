@@ -25,6 +25,7 @@ _COMPILED = {
     "loss": ("softmax_cross_entropy", "softmax_cross_entropy_backward"),
     "gather": ("take_along_axis", "scatter_along_axis"),
     "special": ("erf", "erfc"),
+    "patches": ("unfold", "fold"),
     "scans": ("cumulative_sum", "cumulative_prod", "cumulative_prod_backward", "prod", "prod_backward"),
     "optim": ("sgd_step", "adam_step"),
 }
