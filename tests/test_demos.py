@@ -20,6 +20,7 @@ from demos.cli import run
 from demos.scenes import commands, train
 from demos.scenes.models import RECIPES
 from demos.toy import fit
+from demos.wiggle import learn
 from minigrad.data import synthetic_scenes
 from minigrad.io import load_checkpoint, save_checkpoint
 
@@ -439,10 +440,57 @@ def test_toy_diverges(tmp_path, capsys):
     assert "diverged; try a smaller --lr" in capsys.readouterr().err.splitlines()[-1]
 
 
+# ---- wiggling --------------------------------------------------------------------------------------------------------
+
+
+def wiggle(*arguments):
+    return run("demos.wiggle.learn", [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Networks whose backward is quickly measured."""
+    monkeypatch.setattr(learn, "WIDTHS", (5, 8))
+
+
+def test_wiggle(small, tmp_path, capsys):
+    arguments = ("--hidden", 4, "--steps", 12, "--lr", 0.05, "--step", 0.02, "--out", tmp_path)
+    assert wiggle(*arguments) == 0
+    metrics, weights = metrics_of(tmp_path), 2 * 4 + 4 * 5 + 5
+    assert metrics["weights"] == weights
+    assert metrics["gradient_error"] < 1e-4
+    assert {*metrics["backward_multiple"]} == {"4", "5", "8"}
+    assert all(0.1 < multiple < 30 for multiple in metrics["backward_multiple"].values())
+    ways = metrics["ways"]
+    assert [ways[way]["steps"] for way in ("signs", "differences", "backpropagation")] == [12, 12, 12]
+    assert ways["signs"]["cost"] == 12 * 2 * weights
+    assert ways["differences"]["cost"] == 12 * (weights + 1)
+    assert ways["backpropagation"]["cost"] == pytest.approx(12 * (1 + metrics["backward_multiple"]["4"]))
+    assert ways["differences"]["loss"] == pytest.approx(ways["backpropagation"]["loss"], rel=1e-3)
+    assert max(way["loss"] for way in ways.values()) < 0.9 * metrics["first_loss"], "every way has learnt something"
+    printed = capsys.readouterr()
+    assert f"a gradient of {weights} weights costs {weights + 1} forward passes by differences" in printed.out
+    assert "36/36" in printed.err
+    with Image.open(tmp_path / "wiggle.png") as image:
+        assert image.width > 2 * image.height > 600
+
+
+def test_wiggle_interrupted(small, tmp_path, monkeypatch):
+    interrupt_in(monkeypatch, learn, "backpropagation", 4)
+    assert wiggle("--hidden", 2, "--steps", 10, "--out", tmp_path) == 130
+    assert metrics_of(tmp_path)["ways"]["backpropagation"]["steps"] == 3
+    assert (tmp_path / "wiggle.png").exists()
+
+
+def test_wiggle_diverges(small, tmp_path, capsys):
+    assert wiggle("--hidden", 2, "--lr", "1e200", "--steps", 5, "--out", tmp_path) == 1
+    assert "diverged; try a smaller --lr" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_list_of_demos():
     ended = subprocess.run(
         [sys.executable, "-m", "demos"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
     rows = [line.split("  ") for line in ended.stdout.splitlines() if line.startswith("python -m")]
-    assert [row[0] for row in rows] == ["python -m demos.scenes", "python -m demos.toy"]
+    assert [row[0] for row in rows] == ["python -m demos.scenes", "python -m demos.toy", "python -m demos.wiggle"]
     assert all(row[-1].endswith(".") for row in rows)
