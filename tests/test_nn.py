@@ -16,7 +16,7 @@ from minigrad import nn
 from minigrad.errors import ArgumentError, DtypeError, OperandError, ShapeError
 from minigrad.nn import fusion
 from minigrad.random import Generator
-from minigrad.testing import check_grads
+from minigrad.testing import check_grads, check_module
 
 
 def some(*shape: int, seed: int = 0) -> mg.Tensor:
@@ -632,19 +632,6 @@ def test_losses_say_what_is_wrong(call: Callable[[], Any], error: type[Exception
 # ---- derivatives -----------------------------------------------------------------------------------------------------
 
 
-def pure(module: nn.Module) -> tuple[Callable[..., Any], list[mg.Tensor]]:
-    """A module as a function of its input and its parameters, and these parameters."""
-    module.to("float64")
-    slots = [(m, name) for m in module.modules() for name, x in vars(m).items() if isinstance(x, nn.Parameter)]
-
-    def function(x: mg.Tensor, *values: mg.Tensor) -> mg.Tensor:
-        for (owner, name), value in zip(slots, values, strict=True):
-            setattr(owner, name, value)
-        return module(x)
-
-    return function, [getattr(owner, name).detach() for owner, name in slots]
-
-
 LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "Linear": (lambda: nn.Linear(3, 2), (4, 3)),
     "Linear without bias": (lambda: nn.Linear(3, 2, bias=False), (2, 2, 3)),
@@ -652,7 +639,6 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "MaxPool2d": (lambda: nn.MaxPool2d(2, 1, 1), (1, 2, 4, 3)),
     "AvgPool2d": (lambda: nn.AvgPool2d(2, 1, 1, count_include_pad=False), (1, 2, 4, 3)),
     "BatchNorm1d": (lambda: nn.BatchNorm1d(3), (5, 3)),
-    "BatchNorm1d in eval": (lambda: nn.BatchNorm1d(3).eval(), (5, 3)),
     "BatchNorm2d": (lambda: nn.BatchNorm2d(2), (3, 2, 2, 2)),
     "BatchNorm2d without affine": (lambda: nn.BatchNorm2d(2, affine=False), (3, 2, 2, 2)),
     "ReLU": (nn.ReLU, (3, 4)),
@@ -669,12 +655,12 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 @pytest.mark.parametrize("name", LAYERS)
 def test_derivatives_of_layers(name: str) -> None:
     make, shape = LAYERS[name]
-    function, parameters = pure(make())
-    check_grads(function, some(*shape), *parameters)
+    check_module(make(), some(*shape))
 
 
 def test_derivatives_of_dropout() -> None:
-    check_grads(lambda x: nn.Dropout(0.4, generator=Generator(2))(x), some(4, 5))
+    check_module(nn.Dropout(0.4, generator=Generator(2)), some(4, 5))
+    check_module(nn.Dropout(0.4), some(4, 5))
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad.ops.kinds import REGISTRY, Composite, Discrete, Fused, Record
-from minigrad.testing import GradientError, check_grads
+from minigrad.testing import CheckError, check_grads
 from minigrad.testing.strategies import calls
 
 SMOOTH = [name for name, record in sorted(REGISTRY.items()) if not isinstance(record, Discrete)]
@@ -179,7 +179,7 @@ def test_a_planted_error_is_caught(name: str, direction: str) -> None:
 
     object.__setattr__(record, direction, wrong)
     try:
-        with pytest.raises(GradientError):
+        with pytest.raises(CheckError):
             check_grads(function, *inputs, order=1)
     finally:
         object.__delattr__(record, direction)

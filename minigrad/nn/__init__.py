@@ -15,7 +15,7 @@ from minigrad.nn.loss import (
     cross_entropy,
     mse_loss,
 )
-from minigrad.nn.module import Module, Parameter
+from minigrad.nn.module import Module, Parameter, functional_call
 from minigrad.nn.norm import BatchNorm1d, BatchNorm2d, LayerNorm, LocalContrastNorm
 from minigrad.nn.padding import CircularPad2d, ConstantPad2d, ReflectionPad2d, ReplicationPad2d, Upsample, ZeroPad2d
 from minigrad.nn.pool import (
@@ -73,6 +73,7 @@ __all__ = [
     "ZeroPad2d",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
+    "functional_call",
     "init",
     "mse_loss",
 ]

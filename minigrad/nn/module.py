@@ -4,6 +4,7 @@ There is no registration. A module's parts are found by walking its attributes, 
 through modules, lists, tuples and dicts: a `Parameter` trains, a plain `Tensor` is a buffer.
 """
 
+import copy
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
@@ -189,6 +190,38 @@ class Module:
         total = sum(p.size for p in self.parameters())
         table = [f"{text:<{width}}  {own:>10,}".rstrip() if own else text for text, own in lines[1:]]
         return "\n".join([f"{lines[0][0]:<{width}}  {total:>10,} parameters", *table])
+
+
+def functional_call(module: Module, tensors: Mapping[str, Tensor], *args: Any, **kwargs: Any) -> Any:
+    """Call a module with other tensors in place of some of its parameters and buffers; it stays as it is, all of it.
+
+    Parameters
+    ----------
+    module
+        Whatever it would change in the call (running statistics, a generator), only a copy changes.
+    tensors
+        By path, as in `state_dict`. Gradients reach them, not the parameters they stand for.
+    args, kwargs
+        Of the call.
+
+    Raises
+    ------
+    ArgumentError
+        If the module has no such parameter or buffer.
+
+    Examples
+    --------
+    >>> layer = nn.Linear(2, 1)
+    >>> nn.functional_call(layer, {"weight": mg.ones((1, 2)), "bias": mg.zeros(1)}, mg.tensor([1.0, 2.0]))
+    tensor([3.])
+    """
+    parts = [(path, part) for path, part in _walk(module, "", None) if isinstance(part, Tensor)]
+    unknown = sorted({*tensors} - {path for path, _ in parts})
+    if unknown:
+        raise ArgumentError(f"functional_call: {type(module).__name__} has no {', '.join(unknown)}")
+    in_place_of = {id(part): part if isinstance(part, Parameter) else part.detach() for _, part in parts}
+    in_place_of |= {id(part): tensors[path] for path, part in parts if path in tensors}
+    return copy.deepcopy(module, in_place_of)(*args, **kwargs)
 
 
 def _walk(value: Any, path: str, seen: set[int] | None) -> Iterator[tuple[str, Any]]:

@@ -1,141 +1,206 @@
-"""Proof that the derivatives of a function are right, in both directions and at the second order.
+"""Proof that the derivatives of a function are right, in both directions and at the second order."""
 
-Nothing is compared with a second implementation of the derivative: the tangent is compared with a difference quotient
-of the function itself, and the cotangent with the tangent through <g, J t> = <J^T g, t>.
-"""
-
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from minigrad.creation import asarray
-from minigrad.dtypes import float64
-from minigrad.errors import DtypeError, MinigradError
-from minigrad.tensor import Tensor, no_grad
-from minigrad.transforms import jvp, vjp
-
-
-class GradientError(MinigradError, AssertionError):
-    """A derivative that is not that of the function."""
+from minigrad.errors import ArgumentError
+from minigrad.tensor import Tensor
+from minigrad.testing.compare import (
+    Findings,
+    Products,
+    check_order,
+    compare_modes,
+    equal_sums,
+    have_the_form,
+    largest,
+    like_normal,
+    rounding,
+)
+from minigrad.testing.functions import Arrays, Function, OfTensors, function_of, to_array
+from minigrad.testing.report import Report
+from minigrad.testing.sides import check_sides
+from minigrad.transforms import jvp as push_forward
+from minigrad.transforms import vjp as pull_back
 
 
 def check_grads(
-    f: Callable[..., Tensor],
-    *primals: Tensor,
+    f: Callable[..., Any],
+    *inputs: Any,
     order: int = 2,
+    elements: int = 16,
+    kinks: str = "refuse",
+    vjp: Callable[..., Any] | None = None,
+    jvp: Callable[..., Any] | None = None,
     seed: int = 0,
-    eps: float = 1e-5,
-    tolerance: float = 1e-6,
-) -> None:
-    """Raise unless the derivatives of f at the primals are right.
+) -> Report:
+    """Prove that the derivatives of f at these inputs are right.
 
-    Along random directions t and for random cotangents g it checks that
+    For a random direction t and a random cotangent g:
 
-    - the tangent J t is the central difference (f(x + eps t) - f(x - eps t)) / (2 eps),
-    - <g, J t> equals <J^T g, t> to rounding,
-    - both hold again for the functions (x, g) -> J^T g and (x, t) -> J t, up to `order`.
+    - the tangent J t is what differences of f along t give,
+    - <g, J t> = <J^T g, t> to rounding,
+    - the elements of J^T g are what differences of <g, f> give,
+    - the same again for the functions (x, g) -> J^T g and (x, t) -> J t, up to `order`,
+    - inputs and cotangent keep their bits, results have the right shape and dtype, repeat bit for bit, do not depend on
+      the layout of the inputs in memory, and leave no tensor behind; f(x, x) has the gradients of both paths.
 
     Parameters
     ----------
     f
-        A function of float64 tensors that returns one.
-    primals
-        Where to check it: away from kinks, where the difference quotient is not the derivative.
+        A function of tensors that returns a tensor, or tensors in nested tuples, lists and dicts; or, if `vjp` is
+        given, a function of ndarrays that returns one.
+    inputs
+        Where to check it. Float tensors and arrays are differentiated; whatever else is there is handed on. All is
+        checked in float64. If there are float32 inputs, the first order is then checked in float32, too, as exactly
+        as float32 is.
     order
-        1 checks gradients, 2 also gradients of gradients.
+        1 checks gradients, 2 also gradients of gradients. Functions of ndarrays have 1.
+    elements
+        How many elements of each input to compare one by one, chosen at random. If something is wrong, up to 1000.
+    kinks
+        "refuse": a kink is a problem; "accept": there any slope between the left and the right one is right.
+    vjp, jvp
+        Of a function of ndarrays: `vjp(g, *inputs)` returns the cotangent of the float input, or one for each;
+        `jvp(tangents, *inputs)` the tangent of the value.
     seed
-        Of the directions.
-    eps
-        The step of the difference.
-    tolerance
-        Of the difference, relative to its largest element (or absolute below 1).
+        Of directions, cotangents and the choice of elements.
+
+    Returns
+    -------
+    Report
+        What was looked at, and the least exact element of each input.
 
     Raises
     ------
-    GradientError
-        Saying which of the checks failed, at which order, and by how much.
+    CheckError
+        If something is wrong: the report says what and where, and how to see it again.
 
     Examples
     --------
     >>> from minigrad.testing import check_grads
-    >>> check_grads(lambda x: mg.exp(x) * x, mg.tensor([0.5, -1.0], dtype="float64"))
+    >>> report = check_grads(lambda x: mg.exp(x) * x, mg.tensor([0.5, -1.0]))
+    >>> report.passed
+    True
+
+    A product written by hand, with a mistake:
+
+    >>> try:
+    ...     check_grads(np.sin, np.array([0.3]), vjp=lambda g, x: g * np.sin(x))
+    ... except AssertionError as error:
+    ...     print(str(error).splitlines()[0])
+    check_grads: sin is wrong
     """
-    for x in primals:
-        if x.dtype != float64:
-            raise DtypeError(f"check_grads: a primal of dtype {x.dtype}, differences need float64")
-    _check(f, primals, order, order, np.random.default_rng(seed), eps, tolerance)
+    if kinks not in ("refuse", "accept"):
+        raise ArgumentError(f"check_grads: kinks = {kinks!r} is neither 'refuse' nor 'accept'")
+    found = Findings()
+    function = function_of("check_grads", f, inputs, vjp, jvp)
+    check_function(function, found, seed, order=order, elements=elements, accept=kinks == "accept")
+    by_hand = {name: product for name, product in (("vjp", vjp), ("jvp", jvp)) if product is not None}
+    return found.report("check_grads", f, inputs, order=order, kinks=kinks, seed=seed, **by_hand).required()
 
 
-def _check(
-    f: Callable[..., Tensor],
-    primals: Sequence[Tensor],
-    order: int,
-    orders: int,
-    random: np.random.Generator,
-    eps: float,
-    tolerance: float,
-) -> None:
-    where = f"order {orders - order + 1}"
-    directions = [_random_like(x, random) for x in primals]
-    value, tangent = jvp(f, primals, directions)
-    _check_tangent(f, primals, directions, tangent, eps, tolerance, where)
+def check_jvp_vjp(f: Callable[..., Any], *inputs: Any, seed: int = 0, **by_hand: Any) -> Report:
+    """Prove that the two modes agree: <g, J t> = <J^T g, t> for random g and t, to rounding. No differences are taken.
 
-    cotangent = _random_like(value, random)
-    _, pullback = vjp(f, *primals)
-    gradients = pullback(cotangent)
-    for i, (x, gradient) in enumerate(zip(primals, gradients, strict=True)):
-        if gradient.shape != x.shape or gradient.dtype != x.dtype:
-            raise GradientError(
-                f"{where}: the gradient of argument {i} has shape {gradient.shape} and dtype {gradient.dtype}, "
-                f"the argument {x.shape} and {x.dtype}"
-            )
-    forward, backward = _inner([cotangent], [tangent]), _inner(gradients, directions)
-    terms = np.abs(cotangent.numpy() * tangent.numpy()).sum()
-    scale = 1 + terms + sum(np.abs(g.numpy() * t.numpy()).sum() for g, t in zip(gradients, directions, strict=True))
-    if not abs(forward - backward) <= 1e-10 * scale:
-        raise GradientError(f"{where}: <g, J t> = {forward!r}, but <J^T g, t> = {backward!r}")
+    It holds at kinks too, and costs two sweeps. Arguments and result are those of `check_grads`.
 
-    if order > 1:
-        n = len(primals)
-        for i in range(n):
-            _check(
-                lambda *args, i=i: vjp(f, *args[:n])[1](args[n])[i],
-                *((*primals, cotangent), order - 1, orders, random, eps, tolerance),
-            )
-        _check(
-            lambda *args: jvp(f, args[:n], args[n:])[1],
-            *((*primals, *directions), order - 1, orders, random, eps, tolerance),
-        )
+    >>> from minigrad.testing import check_jvp_vjp
+    >>> check_jvp_vjp(mg.relu, mg.tensor([0.0, 1.0])).passed
+    True
+    """
+    function = function_of("check_jvp_vjp", f, inputs, **by_hand)
+    found, products = Findings(), Products.of(function, np.random.default_rng(seed))
+    if products.tangent is None:
+        raise ArgumentError("check_jvp_vjp: there is no jvp to compare the vjp with")
+    if have_the_form(products, found):
+        compare_modes(products, found)
+    found.facts.append("<g, J t> = <J^T g, t>")
+    return found.report("check_jvp_vjp", f, inputs, seed=seed, **by_hand).required()
 
 
-def _check_tangent(
-    f: Callable[..., Tensor],
-    primals: Sequence[Tensor],
-    directions: Sequence[Tensor],
-    tangent: Tensor,
-    eps: float,
-    tolerance: float,
-    where: str,
-) -> None:
-    with no_grad():
-        ahead, behind = (
-            f(*(x.detach() + sign * eps * t for x, t in zip(primals, directions, strict=True))).numpy()
-            for sign in (1, -1)
-        )
-    if tangent.shape != ahead.shape:
-        raise GradientError(f"{where}: the tangent has shape {tangent.shape}, the value {ahead.shape}")
-    expected = (ahead - behind) / (2 * eps)
-    error = np.abs(tangent.numpy() - expected).max(initial=0.0)
-    scale = max(1.0, np.abs(expected).max(initial=0.0))
-    if not error <= tolerance * scale:
-        raise GradientError(
-            f"{where}: the tangent is {error:.3g} away from the difference quotient of size {scale:.3g}"
-        )
+def check_adjoint(f: Callable[..., Any], adjoint: Callable[..., Any] | None, x: Any, *, seed: int = 0) -> Report:
+    """Prove that f is linear, and that `adjoint` is its adjoint: <y, f(x)> = <adjoint(y), x>, to rounding.
+
+    Parameters
+    ----------
+    f
+        A linear function of one tensor, or of one ndarray.
+    adjoint
+        Its adjoint (transpose), a function of what f returns that returns what f takes. None: f's own vjp.
+    x
+        A tensor or array that says shape and dtype; the values are random ones.
+    seed
+        Of the values.
+
+    Examples
+    --------
+    >>> from minigrad.testing import check_adjoint
+    >>> check_adjoint(np.cumsum, lambda y: np.cumsum(y[::-1])[::-1], np.zeros(5)).passed
+    True
+    """
+
+    def on_arrays(y: np.ndarray, _: Any = None) -> np.ndarray:
+        assert adjoint is not None
+        return to_array(adjoint(asarray(y) if isinstance(x, Tensor) else y))
+
+    function = function_of("check_adjoint", f, [x], None if isinstance(x, Tensor) else on_arrays)
+    found, random = Findings(), np.random.default_rng(seed)
+    (like,) = function.arrays
+    one, two = like_normal(like, random), like_normal(like, random)
+    of_one, of_two, of_both = function.value([one]), function.value([two]), function.value([3 * one - two])
+    slack = 4 * rounding(like.dtype, like.size) * largest(of_one, of_two, of_both)
+    if not (np.abs(of_both - (3 * of_one - of_two)) <= slack).all():
+        found.problems.append("it is not linear: f(3x - y) is not 3 f(x) - f(y)")
+    y = like_normal(of_one, random)
+    back = function.pull([one], y)[0] if adjoint is None else on_arrays(y)
+    if back.shape != one.shape:
+        found.problems.append(f"the adjoint gives shape {back.shape} for an input of shape {one.shape}")
+    elif not equal_sums(y * of_one, back * one, 4 * rounding(like.dtype, like.size + y.size)):
+        found.problems.append(f"<y, f(x)> = {(y * of_one).sum()}, but <adjoint(y), x> = {(back * one).sum()}")
+    found.facts.append("f(3x - y) = 3 f(x) - f(y); <y, f(x)> = <adjoint(y), x>")
+    return found.report("check_adjoint", f, [x], adjoint=adjoint, seed=seed).required()
 
 
-def _random_like(x: Tensor, random: np.random.Generator) -> Tensor:
-    return asarray(random.standard_normal(x.shape))
+def check_function(function: Function, found: Findings, seed: int, *, order: int, elements: int, accept: bool) -> None:
+    """Do all that `check_grads` promises."""
+    random = np.random.default_rng(seed)
+    wide = function.widened()
+    check_order(wide, found, random, "", elements, accept)
+    if function.dtype != np.float64 and not found.problems:
+        found.elements.clear()
+        check_order(function, found, random, f"in {function.dtype}, ", elements, accept)
+    check_sides(function, found.problems, random)
+    found.facts.append("a tangent and both modes; inputs unchanged, layouts, repeats, nothing left alive")
+    if isinstance(wide, OfTensors) and order > 1 and not found.problems:
+        _check_higher(wide, found, random, order, accept)
+        found.facts.append(f"all this for the products, up to order {order}")
 
 
-def _inner(xs: Sequence[Tensor], ys: Sequence[Tensor]) -> float:
-    return float(sum(np.vdot(x.numpy(), y.numpy()) for x, y in zip(xs, ys, strict=True)))
+def _check_higher(function: OfTensors, found: Findings, random: np.random.Generator, order: int, accept: bool) -> None:
+    """Check, from order 2 up to an order, the derivatives of both products."""
+    pending = [(function, 2)]
+    while pending and not found.problems:
+        f, level = pending.pop()
+        for name, product in _products(f, random):
+            check_order(product, found, random, f"order {level}, {name}: ", 0, accept)
+            if level < order:
+                pending.append((product, level + 1))
+
+
+def _products(f: OfTensors, random: np.random.Generator) -> Iterator[tuple[str, OfTensors]]:
+    """(x, g) -> J^T g, for each input by itself, and (x, t) -> J t."""
+    arrays = f.arrays
+    n = len(arrays)
+    cotangent, tangents = like_normal(f.value(arrays), random), [like_normal(x, random) for x in arrays]
+
+    def as_function(product: Callable[..., Any], more: Arrays, names: Sequence[str]) -> OfTensors:
+        return OfTensors.of(product, [*map(asarray, (*arrays, *more))], (*f.names, *names))
+
+    for i, name in enumerate(f.names):
+        pull = lambda *args, i=i: pull_back(f.tensor, *args[:n])[1](args[n])[i]
+        yield f"the gradient of {name}", as_function(pull, [cotangent], ["the cotangent"])
+    push = lambda *args: push_forward(f.tensor, args[:n], args[n:])[1]
+    yield "the tangent", as_function(push, tangents, [f"the tangent of {name}" for name in f.names])

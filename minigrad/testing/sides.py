@@ -1,0 +1,142 @@
+"""What must hold beside the derivative itself: nothing changed, shared, random, layout-dependent or left alive."""
+
+import gc
+import itertools
+import weakref
+from collections.abc import Callable
+
+import numpy as np
+
+from minigrad.creation import asarray
+from minigrad.errors import MinigradError
+from minigrad.testing.functions import Arrays, Function, OfArrays, OfTensors
+
+LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "transposed": lambda x: np.ascontiguousarray(x.T).T,
+    "reversed": lambda x: np.ascontiguousarray(x[(slice(None, None, -1),) * x.ndim])[(slice(None, None, -1),) * x.ndim],
+    "strided": lambda x: np.repeat(x[..., None], 2, axis=-1)[..., 0],
+    "broadcast": lambda x: np.broadcast_to(x[:1], x.shape) if x.ndim else x,
+}
+"""The same values, laid out otherwise in memory; but "broadcast" repeats the first row."""
+
+
+def check_sides(function: Function, problems: list[str], random: np.random.Generator) -> None:
+    """Add a sentence to the problems for everything that is not as it should be."""
+    arrays = function.arrays
+    value = function.value(arrays)
+    cotangent = np.asarray(random.standard_normal(value.shape), value.dtype)
+    _check_unchanged(function, problems, arrays, value, cotangent)
+    _check_layouts(function, problems, arrays, cotangent)
+    _check_both_paths(function, problems, arrays)
+    if isinstance(function, OfTensors):
+        _check_nothing_left(function, problems, arrays, cotangent)
+
+
+def _check_unchanged(
+    function: Function, problems: list[str], arrays: Arrays, value: np.ndarray, cotangent: np.ndarray
+) -> None:
+    """Inputs and cotangent keep their bits, results repeat and are arrays of their own."""
+    before = [x.tobytes() for x in (*arrays, cotangent)]
+    gradients = function.pull(arrays, cotangent)
+    again = function.pull(arrays, cotangent)
+    repeated = function.value(arrays)
+    for name, x, bits in zip((*function.names, "the cotangent"), (*arrays, cotangent), before, strict=True):
+        if x.tobytes() != bits:
+            problems.append(f"{name} was changed")
+    if repeated.tobytes() != value.tobytes():
+        problems.append("the value differs from call to call: give what is random in f a new generator in each call")
+    elif any(one.tobytes() != two.tobytes() for one, two in zip(gradients, again, strict=True)):
+        problems.append("the gradient differs from call to call")
+    if isinstance(function, OfArrays):
+        _check_own_memory(function, problems, arrays, gradients, cotangent)
+
+
+def _check_own_memory(
+    function: Function, problems: list[str], arrays: Arrays, gradients: Arrays, cotangent: np.ndarray
+) -> None:
+    """A gradient shares no memory with an input, the cotangent or another gradient (tensors are never written to)."""
+    named = [(f"the gradient of {name}", g) for name, g in zip(function.names, gradients, strict=True)]
+    others = [*zip(function.names, arrays, strict=True), ("the cotangent", cotangent), *named]
+    for i, (name, gradient) in enumerate(named):
+        for other, array in others[: len(arrays) + 1 + i]:
+            if gradient.size and np.shares_memory(gradient, array):
+                problems.append(f"{name} shares memory with {other}: writing on one would change the other")
+
+
+def _check_layouts(function: Function, problems: list[str], arrays: Arrays, cotangent: np.ndarray) -> None:
+    """Strides of the inputs make no difference but that of rounding."""
+    for layout, change in LAYOUTS.items():
+        laid = [change(x) for x in arrays]
+        dense = [np.ascontiguousarray(x).reshape(x.shape) for x in laid]
+        try:
+            expected = function.value(dense), *function.pull(dense, cotangent)
+        except MinigradError:
+            continue  # equal rows are no input of f
+        results = function.value(laid), *function.pull(laid, cotangent)
+        names = ("the value", *(f"the gradient of {name}" for name in function.names))
+        for name, result, one in zip(names, results, expected, strict=True):
+            if not near(result, one):
+                problems.append(f"{name} is another one for {layout} inputs")
+
+
+def _check_both_paths(function: Function, problems: list[str], arrays: Arrays) -> None:
+    """f(x, x) has the sum of the two gradients, for the first two inputs that look alike."""
+    if not isinstance(function, OfTensors):
+        return
+    alike = (
+        pair
+        for pair in itertools.combinations(range(len(arrays)), 2)
+        if arrays[pair[0]].shape == arrays[pair[1]].shape and arrays[pair[0]].dtype == arrays[pair[1]].dtype
+    )
+    first, second = next(alike, (0, 0))
+    if first == second:
+        return
+    same = list(arrays)
+    same[second] = same[first]
+    try:
+        cotangent = np.ones_like(function.value(same))
+        apart = function.pull(same, cotangent)
+    except MinigradError:
+        return  # f(x, x) is not defined
+    inputs = [asarray(x, copy=True) for x in same]
+    leaf = inputs[first] = inputs[second] = asarray(same[first]).astype(same[first].dtype)
+    leaf.requires_grad = True
+    out = function.tensor(*inputs)
+    if not out.requires_grad:
+        return
+    out.backward(asarray(cotangent))
+    together = leaf.grad.detach().numpy() if leaf.grad is not None else np.zeros_like(same[first])
+    if not near(together, apart[first] + apart[second]):
+        problems.append(
+            f"f(x, x), with one x as {function.names[first]} and {function.names[second]}, has not the sum of the "
+            "gradients of both"
+        )
+
+
+def _check_nothing_left(function: OfTensors, problems: list[str], arrays: Arrays, cotangent: np.ndarray) -> None:
+    """After a backward nothing holds the tensors, and no cycle of references waits for the collector."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        inputs = [asarray(x, copy=True) for x in arrays]
+        for x in inputs:
+            x.requires_grad = True
+        out = function.tensor(*inputs)
+        if out.requires_grad:
+            out.backward(asarray(cotangent))
+        alive = [weakref.ref(x) for x in (*inputs, out)]
+        del inputs, out, x
+        if any(one() is not None for one in alive):
+            problems.append("after a backward somebody still holds an input or the result: a cache, or a cycle")
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def near(x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether two arrays differ by rounding alone."""
+    size = float(np.abs(np.nan_to_num(y, posinf=0, neginf=0)).max(initial=0.0))
+    slack = 64 * np.finfo(y.dtype).eps
+    return x.shape == y.shape and np.allclose(
+        x, y, rtol=slack, atol=slack * size * max(1.0, y.size) ** 0.5, equal_nan=True
+    )
