@@ -30,6 +30,7 @@ from minigrad.kernels.cpu import (
     threads,
 )
 from minigrad.kernels.cpu import winners as sums_over_winners
+from minigrad.kernels.cpu.simd import load_first, store_first, width
 from minigrad.kernels.geometry import inside, output_size
 
 # ---- cases -----------------------------------------------------------------------------------------------------------
@@ -44,11 +45,11 @@ def arrays(draw, shape, dtype=None, special=False):
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     whole = draw(st.booleans())
     values = rng.integers(-3, 4, shape) if whole else rng.standard_normal(shape)
-    values = values.astype(dtype)
+    values = np.asarray(values, dtype)
     if special:
         odd = rng.random(shape) < 0.1
         values[odd] = rng.choice([np.nan, np.inf, -np.inf], odd.sum())
-    layout = draw(st.sampled_from(["contiguous", "reversed", "strided", "transposed"]))
+    layout = draw(st.sampled_from(["contiguous", "reversed", "strided", "transposed"])) if shape else "contiguous"
     if layout == "reversed":
         return np.ascontiguousarray(values[..., ::-1])[..., ::-1]
     if layout == "strided":
@@ -146,6 +147,15 @@ def bands(request):
     patch.undo()
     for plan in plans:
         plan.cache_clear()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def sharing():
+    """Let all threads share in everything, also where there is little to do."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in elementwise, reduce, softmaxes:
+            patch.setattr(module, "sharing", lambda elements: threads.get_num_threads())
+        yield
 
 
 several = settings(max_examples=30, deadline=None)
@@ -350,45 +360,54 @@ class TestPooling:
             assert pool.max_pool2d_argmax(image, **options).item() == place
 
 
-class TestReductions:
-    @several
-    @given(st.data(), st.integers(0, 20), st.sampled_from([1, 3, 16, 40, 1000]))
-    def test_sums_of_rows(self, data, count, size):
-        x = np.ascontiguousarray(data.draw(arrays((count, size), special=True)))
-        sums = with_threads(2, reduce.row_sums, x)
-        assert (sums.dtype, sums.shape) == (x.dtype, (count,))
-        tolerance = 20 * np.finfo(x.dtype).eps
-        with np.errstate(invalid="ignore"):
-            expected = x.astype("float64").sum(axis=1)
-        np.testing.assert_allclose(sums, expected, rtol=tolerance, atol=tolerance * 4 * size)
-        assert with_threads(1, reduce.row_sums, x).tobytes() == sums.tobytes()
+NUMPY = {
+    "SUM": np.add,
+    "MAX": np.maximum,
+    "MIN": np.minimum,
+    "relu": lambda x: np.maximum(x, 0),
+    "sigmoid": lambda x: np.exp(-np.logaddexp(0, -x)),
+    "where_positive": lambda x, y: np.where(y > 0, x, 0),
+}
 
+
+@pytest.mark.parametrize("name", ["SUM", "MAX", "MIN"])
+class TestReductions:
     @several
     @given(
         st.data(),
-        st.sampled_from([(3, 5, 7), (1, 700, 3), (300, 1, 150), (5, 600), (2, 40_000), (33_001,), (2, 17, 2, 9)]),
+        st.sampled_from([(3, 5, 7), (1, 700, 3), (300, 1, 150), (5, 600), (2, 40_000), (33_001,), (2, 17, 2, 9), (1,)]),
     )
-    def test_sums_over_axes(self, data, shape):
-        x = np.ascontiguousarray(data.draw(arrays(shape)))
-        first = data.draw(st.integers(0, len(shape) - 1))
-        axis = tuple(range(first, data.draw(st.integers(first + 1, len(shape)))))
-        found = with_threads(2, reduce.sums, x, axis)
-        expected = x.astype("float64").sum(axis=axis)
+    def test_over_axes(self, name, data, shape):
+        x = np.ascontiguousarray(data.draw(arrays(shape, special=data.draw(st.booleans()))))
+        axis = tuple(i for i in range(len(shape)) if data.draw(st.booleans())) or (0,)
+        found = with_threads(2, reduce.over_axes, getattr(reduce, name), x, axis)
+        wide = x.astype("float64")
+        with np.errstate(invalid="ignore"):
+            expected = NUMPY[name].reduce(wide, axis=axis)
         assert (found.dtype, found.shape) == (x.dtype, expected.shape)
-        bound = np.finfo(x.dtype).eps * (40 * np.abs(x.astype("float64")).sum(axis=axis))
-        assert (np.abs(found - expected) <= bound).all()
-        assert with_threads(1, reduce.sums, x, axis).tobytes() == found.tobytes()
+        error = np.abs(np.nan_to_num(found) - np.nan_to_num(expected.astype(x.dtype)))
+        size = np.abs(np.nan_to_num(wide, posinf=0, neginf=0)).sum(axis=axis) if name == "SUM" else 0
+        np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+        assert (error <= 40 * np.finfo(x.dtype).eps * size).all()
+        assert with_threads(1, reduce.over_axes, getattr(reduce, name), x, axis).tobytes() == found.tobytes()
 
-    @pytest.mark.parametrize("axis", [(0,), (1,), (0, 2), (1, 3), (0, 1, 2, 3), (2, 1)])
+    @pytest.mark.parametrize("axis", [(), (0,), (1,), (0, 2), (1, 3), (0, 1, 2, 3), (2, 1)])
     @pytest.mark.parametrize("keepdims", [False, True])
-    def test_large_sums_over_any_axes(self, axis, keepdims):
-        x = np.random.default_rng(0).standard_normal((30, 20, 15, 33)).astype("float32")
-        assert x.nbytes >= generic.HUGE
-        found = generic.KERNELS["sum"](x, axis=axis, keepdims=keepdims)
-        expected = x.astype("float64").sum(axis=axis, keepdims=keepdims)
-        assert found.dtype == x.dtype
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4, strict=False)
-        assert found.shape == expected.shape
+    @pytest.mark.parametrize("layout", ["C", "F"])
+    @pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+    def test_of_any_large_array(self, name, axis, keepdims, layout, dtype):
+        x = (9 * np.random.default_rng(0).standard_normal((30, 20, 15, 33))).astype(dtype, order=layout)
+        options = {} if name == "SUM" else {"residuals": False}
+        found = generic.KERNELS[name.lower()](x, axis=axis, keepdims=keepdims, **options)
+        found = found if name == "SUM" else found[0]
+        expected = NUMPY[name].reduce(x.astype("float64"), axis=axis, keepdims=keepdims)
+        assert (found.dtype, found.shape) == (x.dtype, expected.shape)
+        np.testing.assert_allclose(found, expected, rtol=1e-5 if name == "SUM" else 0, atol=1e-3)
+
+    def test_of_a_column_of_ones_does_not_stand_still(self, name):
+        x = np.ones(((1 << 24) + 8, 2), "float32")
+        assert (generic.KERNELS["sum"](x, axis=(0,), keepdims=False) == len(x)).all()
+        assert (generic.KERNELS["sum"](x.T, axis=(1,), keepdims=False) == len(x)).all()
 
 
 class TestGather:
@@ -447,45 +466,70 @@ class TestOptimiserSteps:
         self.check("adam_step", [x, g, mean, np.abs(square)], settings | {"decay": decay})
 
 
-NUMPY = {
-    "relu": lambda x: np.maximum(x, 0),
-    "sigmoid": lambda x: np.exp(-np.logaddexp(0, -x)),
-    "where_positive": lambda x, y: np.where(y > 0, x, 0),
-}
-
-
 class TestElementwise:
-    @pytest.mark.parametrize("name", elementwise.KERNELS)
-    @pytest.mark.parametrize("dtype", ["float32", "float64"])
-    def test_equals_numpy(self, name, dtype):
-        rng = np.random.default_rng(0)
-        x, y = rng.standard_normal((2, 3, 1111)).astype(dtype)
-        for array in (x, y):
-            array.flat[rng.integers(0, x.size, 50)] = rng.choice([0.0, -0.0, 1.0, np.nan, np.inf, -np.inf], 50)
-        unary = name in ("relu", "sigmoid", "exp")
-        half = np.array(0.5, dtype)
-        for operands in [(x,)] if unary else [(x, y), (x, half), (half, y)]:
-            found = with_threads(2, elementwise.shared, name, *operands)
-            if dtype == "float64" and name in elementwise.FLOAT32:
-                assert found is None
-                continue
-            with np.errstate(all="ignore"):
-                expected = NUMPY.get(name, getattr(np, name, None))(*operands)
-            assert (found.dtype, found.shape) == (dtype, x.shape)
-            np.testing.assert_allclose(found, expected, rtol=1e-6 if name in elementwise.FLOAT32 else 0)
-            assert with_threads(1, elementwise.shared, name, *operands).tobytes() == found.tobytes()
+    @staticmethod
+    def check(name, *operands):
+        rtol = {"float32": 1e-6, "float64": 1e-15}[str(operands[0].dtype)] if name in ("sigmoid", "exp") else 0
+        found = with_threads(2, elementwise.shared, name, *operands)
+        with np.errstate(all="ignore"):
+            expected = NUMPY.get(name, getattr(np, name, None))(*operands)
+        assert (found.dtype, found.shape) == (operands[0].dtype, expected.shape)
+        np.testing.assert_allclose(found, expected, rtol=rtol)
+        assert with_threads(1, elementwise.shared, name, *operands).tobytes() == found.tobytes()
+
+    @several
+    @given(st.data(), st.sampled_from(list(elementwise.UNARY)), st.sampled_from([1, 16, 1111]))
+    def test_unary(self, data, name, size):
+        self.check(name, np.ascontiguousarray(data.draw(arrays((3, size), special=True))))
+
+    @several
+    @given(st.data(), st.sampled_from(list(elementwise.BINARY)), st.lists(st.integers(1, 5), max_size=3))
+    def test_binary(self, data, name, shape):
+        shape = (*shape, elementwise.SHORT + data.draw(st.integers(0, 20)))
+        stay = lambda: tuple(size if data.draw(st.booleans()) else 1 for size in shape)
+        x, y = stay()[data.draw(st.integers(0, len(shape))) :], stay()
+        x = data.draw(arrays(x, special=True)).copy(order="C")
+        y = data.draw(arrays(y, x.dtype, special=True)).copy(order="C")
+        for operands in (x, y), (y, x):
+            if elementwise._runs(*(array.shape for array in operands)) is not None:
+                self.check(name, *operands)
+
+    def test_runs(self):
+        for x, y, length in [
+            ((4, 50), (4, 50), 200),
+            ((4, 50), (50,), 50),
+            ((4, 50), (4, 1), 50),
+            ((4, 50), (), 200),
+            ((4, 1), (1, 50), 50),
+            ((2, 3, 8, 8), (3, 1, 1), 64),
+            ((2, 3, 8, 8), (3, 8, 8), 192),
+            ((2, 1, 8, 8), (3, 1, 1), 64),
+        ]:
+            assert elementwise._runs(x, y).length == elementwise._runs(y, x).length == length
+        assert elementwise._runs((4, 50, 3), (4, 50, 1)) is None
+        assert elementwise._runs((elementwise.MANY + 1, 50), (50,)) is None
 
     def test_other_operands_are_left_to_numpy(self):
-        x = np.ones((4, 6), "float32")
-        for other in (x[:, ::2], x.T, x[0], x.astype("float64"), x.astype("int32")):
+        x = np.ones((4, 66), "float32")
+        for other in (x[:, ::2], x.T, x.astype("float64"), x.astype("int32")):
             assert elementwise.shared("add", x, other) is None
             assert elementwise.shared("add", other, x) is None
         assert elementwise.shared("relu", x.astype("int32")) is None
 
-    def test_sigmoid_is_within_its_bound(self):
-        x = np.concatenate([np.linspace(-104, 104, 400_001), np.geomspace(1e-38, 1, 10_000)]).astype("float32")
-        exact = 1 / (1 + np.exp(-x.astype("float64")))
-        error = np.abs(elementwise.shared("sigmoid", x) - exact) / np.spacing(exact.astype("float32"))
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_relu_of_minus_zero_is_zero_at_every_size(self, dtype):
+        for size in (1, 7, 1 << 15):
+            x = np.full(size, -0.0, dtype)
+            x[::3] = np.nan
+            y = generic.KERNELS["relu"](x)
+            assert not np.signbit(y[1::3]).any()
+            np.testing.assert_array_equal(y, np.where(np.isnan(x), x, 0))
+
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_sigmoid_is_within_its_bound(self, dtype):
+        x = np.concatenate([np.linspace(-104, 104, 400_001), np.geomspace(1e-38, 1, 10_000)]).astype(dtype)
+        exact = 1 / (1 + np.exp(-x.astype("longdouble")))
+        error = np.abs(elementwise.shared("sigmoid", x) - exact) / np.spacing(exact.astype(dtype))
         assert error.max() < 2.5
 
 
@@ -715,8 +759,8 @@ def exponentials(x):
 
 @numba.njit(error_model="numpy")
 def _fill_with_exponentials(out, x):
-    for i in range(len(x)):
-        out[i] = exponential.exp(x[i])
+    for i in range(0, len(x), width(x)):
+        store_first(out, i, len(x) - i, exponential.exp(load_first(x, i, len(x) - i, 0)))
 
 
 @pytest.mark.parametrize("offset", range(3))
@@ -733,9 +777,17 @@ def test_exp_is_within_two_units_in_the_last_place(offset):
     assert (np.abs(result[finite] - exact[finite]) / np.spacing(rounded[finite]).astype(np.float64)).max() < 1.1
 
 
-def test_exp_of_special_values():
-    x = np.array([np.inf, -np.inf, np.nan, 0, -0.0, 89, -104], np.float32)
-    np.testing.assert_array_equal(exponentials(x), np.array([np.inf, 0, np.nan, 1, 1, np.inf, 0], np.float32))
+def test_exp_of_float64_is_within_two_units_in_the_last_place():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([np.linspace(-745.1, 709.7, 300_001), rng.uniform(-2, 2, 100_000), [-745.13, 709.78]])
+    exact = np.exp(x.astype(np.longdouble))
+    assert (np.abs(exponentials(x) - exact) / np.spacing(exact.astype(np.float64))).max() < 1.5
+
+
+@pytest.mark.parametrize(("dtype", "high", "low"), [("float32", 89, -104), ("float64", 710, -746)])
+def test_exp_of_special_values(dtype, high, low):
+    x = np.array([np.inf, -np.inf, np.nan, 0, -0.0, high, low], dtype)
+    np.testing.assert_array_equal(exponentials(x), np.array([np.inf, 0, np.nan, 1, 1, np.inf, 0], dtype))
 
 
 @given(
@@ -762,6 +814,35 @@ def test_softmax_cross_entropy(n, c, more, dtype, data):
     np.testing.assert_allclose(losses, expected, rtol=tolerance, atol=tolerance * 3)
     np.testing.assert_allclose(np.moveaxis(softmax, -1, 1), shares, rtol=2 * tolerance, atol=1e-37)
     assert loss.softmax_cross_entropy(logits, labels, reduction="none", residuals=False)[1] == ()
+
+
+@several
+@given(st.data(), st.sampled_from([(1, 1), (3, 16), (7, 100), (2, 3, 5)]), st.booleans())
+def test_softmax(data, shape, special):
+    axis, scale = data.draw(st.integers(0, len(shape) - 1)), 1 if special else data.draw(st.sampled_from([1, 100]))
+    x = scale * data.draw(arrays(shape, special=special))
+    g = data.draw(arrays(shape, x.dtype))
+    wide, tolerance = x.astype("float64"), 200 * np.finfo(x.dtype).eps
+    with np.errstate(all="ignore"):
+        top = wide.max(axis=axis, keepdims=True)
+        shifted = wide - np.where(np.isfinite(top), top, 0)
+        weights = np.exp(shifted)
+        total = weights.sum(axis=axis, keepdims=True)
+        expected = {
+            "softmax": (weights / total, lambda y: y * (g - (g * y).sum(axis=axis, keepdims=True))),
+            "log_softmax": (shifted - np.log(total), lambda y: g - np.exp(y) * g.sum(axis=axis, keepdims=True)),
+        }
+        for name, (values, gradient) in expected.items():
+            runs = []
+            for count in (1, 2):
+                y, _ = with_threads(count, getattr(softmaxes, name), x, axis=axis, residuals=True)
+                backward = getattr(softmaxes, f"{name}_backward")
+                (dx,) = with_threads(count, backward, g, (True,), (x,), y, (), axis=axis)
+                runs.append(y.tobytes() + dx.tobytes())
+            assert runs[0] == runs[1]
+            assert (y.dtype, dx.dtype) == (x.dtype, x.dtype)
+            np.testing.assert_allclose(y, values, rtol=tolerance, atol=1e-37 if name == "softmax" else tolerance)
+            np.testing.assert_allclose(dx, gradient(y.astype("float64")), rtol=tolerance, atol=9 * tolerance)
 
 
 @pytest.mark.parametrize("function", [softmaxes.softmax, softmaxes.log_softmax])

@@ -11,30 +11,35 @@ import pytest
 
 from minigrad.kernels.cpu import simd
 from minigrad.kernels.cpu.simd import (
-    add_wide,
     arrange,
+    as_floats,
+    as_integers,
     broadcast,
     collect,
     collect_lines,
     deal,
     deal_lines,
+    first_lane,
     fma,
     full,
     full_like,
     is_nan,
     load,
     load_at,
+    load_first,
     load_grid,
     load_line,
     load_part,
     load_wide,
     maximum,
+    minimum,
     roll,
     row,
     select,
     size,
     stack,
     store,
+    store_first,
     store_whole,
     sum_lanes,
     sum_rows,
@@ -144,17 +149,19 @@ def test_functions_follow_ieee(dtype):
         store(out, lanes, 0, 1, lanes, select((a < b) | is_nan(a), a, b))
         store(out, 2 * lanes, 0, 1, lanes, fma(a, b, a))
         store(out, 3 * lanes, 0, 1, lanes, a / b)
+        store(out, 4 * lanes, 0, 1, lanes, minimum(a, b))
 
     special = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.5, np.finfo(dtype).smallest_subnormal, -2], dtype)
     for shift in range(len(special)):
         x, y = np.resize(special, lanes), np.resize(np.roll(special, shift), lanes)
-        out = np.empty((4, lanes), dtype)
+        out = np.empty((5, lanes), dtype)
         functions(out.reshape(-1), x, y)
         with np.errstate(all="ignore"):
             assert np.array_equal(out[0], np.maximum(x, y), equal_nan=True)
             assert np.array_equal(out[1], np.where((x < y) | np.isnan(x), x, y), equal_nan=True)
             np.testing.assert_allclose(out[2], x * y + x, rtol=1e-6, atol=np.finfo(dtype).smallest_subnormal)
             assert np.array_equal(out[3], x / y, equal_nan=True)
+            assert np.array_equal(out[4], np.minimum(x, y), equal_nan=True)
 
 
 @pytest.mark.parametrize("source", [np.float32, np.float64, np.int32])
@@ -253,19 +260,37 @@ def test_integers_widen(source, target):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_sums_of_any_dtype_in_float64(dtype):
-    lanes = simd.lanes(dtype)
+@pytest.mark.parametrize("less", [0, 1])
+def test_a_vector_or_what_there_is_of_it(dtype, less):
+    count = simd.lanes(dtype) - less
 
     @jit
-    def total(out, x):
-        store_whole(out, 0, 8, add_wide(full(1.0, 2, 1), load(x, 0, lanes, 2, 1)))
+    def copy(out, x, count):
+        store_first(out, 0, count, load_first(x, 1, count, 7))
+        store_whole(out, count, 0, load_first(x, 1, count, 7))
 
-    x, out = numbers(dtype, 2 * lanes), np.empty((2, 8))
-    total(out.reshape(-1), x)
-    expected = np.ones((2, 8))
-    for part in np.moveaxis(x.astype(np.float64).reshape(2, -1, 8), 1, 0):
-        expected += part
-    assert np.array_equal(out, expected)
+    x, out = numbers(dtype, count + 1), np.zeros(2 * count + less, dtype)
+    copy(out, x, count)
+    assert np.array_equal(out, [*x[1:], *x[1:], *[7] * less])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bits_of_floats(dtype):
+    bits = np.dtype(f"i{np.dtype(dtype).itemsize}")
+
+    @jit
+    def compute(out, first, x):
+        tile = as_integers(load(x, 0, 0, 1, 1))
+        two = full_like(tile, 2)
+        store_whole(out, 0, 0, as_floats(tile))
+        store_whole(out, size(tile), 0, as_floats((tile << two) >> two))
+        first[0] = first_lane(as_floats(tile))
+
+    x, first = numbers(dtype, simd.lanes(dtype)), np.zeros(1, dtype)
+    out = np.empty((2, len(x)), dtype)
+    compute(out.reshape(-1), first, x)
+    assert np.array_equal(out.view(bits), [x.view(bits), x.view(bits) << 2 >> 2])
+    assert first[0] == x[0]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -1,10 +1,13 @@
-"""Elementwise ops on large contiguous arrays, on all threads: numpy computes on one.
+"""Elementwise ops on large contiguous arrays of floats, on all threads: numpy computes on one.
 
-A sigmoid of float32 is within 2.5 units in the last place of the true value, denormal results included.
+Operands are broadcast run by run. A sigmoid is within 2.5 units in the last place of the true value, denormal results
+included.
 """
 
+import functools
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,64 +17,128 @@ from numba.extending import overload
 from minigrad.kernels.cpu.compiler import jit, kernel
 from minigrad.kernels.cpu.exponential import exp
 from minigrad.kernels.cpu.memory import empty
-from minigrad.kernels.cpu.threads import get_num_threads
+from minigrad.kernels.cpu.simd import (
+    full,
+    full_like,
+    is_nan,
+    load_first,
+    maximum,
+    minimum,
+    select,
+    store_first,
+    width,
+)
+from minigrad.kernels.cpu.threads import sharing
 
 Array = npt.NDArray[Any]
 Kernel = Callable[..., None]
+Shape = tuple[int, ...]
+
+SHORT, MANY = 1 << 5, 1 << 15  # elements of a run, and runs: numpy broadcasts shorter ones, and more, as fast
 
 
-def at(x: Any, i: Any) -> Any:
-    """x[i], or x itself where it is a number."""
+class Runs(NamedTuple):
+    """How two operands are broadcast: along each run of the result, one moves on with it and the other may stand still.
 
+    shape, length
+        Of the result, and of a run: its last axes, so many that in each of them the same operands move.
+    x_moves, y_moves
+        Whether they do.
+    x_begins, y_begins
+        Where they are at the beginning of each run.
+    """
 
-@overload(at, strict=False)
-def _choose(x: Any, i: Any) -> Any:
-    return (lambda x, i: x[i]) if isinstance(x, types.Array) else (lambda x, i: x)
+    shape: Shape
+    length: int
+    x_moves: bool
+    y_moves: bool
+    x_begins: Array
+    y_begins: Array
 
 
 def _unary(function: Callable[[Any], Any]) -> Kernel:
-    function = jit(function)
-
-    @jit
-    def part(out: Any, x: Any, start: Any, stop: Any) -> None:
-        for i in range(np.uintp(start), np.uintp(stop)):
-            out[i] = function(x[i])
+    function = jit(forceinline=True)(function)
 
     @kernel
-    def share(out: Any, x: Any, parts: Any) -> None:
-        for p in prange(parts):
-            part(out, x, np.intp(p) * len(out) // parts, (np.intp(p) + 1) * len(out) // parts)
+    def share(out: Any, x: Any, threads: Any) -> None:
+        if threads == 1:  # a loop of threads has its price
+            part(0, len(out), out, x)
+        else:
+            for t in prange(threads):
+                part(t * len(out) // threads, (t + 1) * len(out) // threads, out, x)
+
+    @jit
+    def part(start: Any, stop: Any, out: Any, x: Any) -> None:
+        for i in range(start, stop, width(out)):
+            store_first(out, i, stop - i, function(load_first(x, i, stop - i, 0)))
 
     return share
 
 
 def _binary(function: Callable[[Any, Any], Any]) -> Kernel:
-    function = jit(function)
-
-    @jit
-    def part(out: Any, x: Any, y: Any, start: Any, stop: Any) -> None:
-        for i in range(np.uintp(start), np.uintp(stop)):
-            out[i] = function(at(x, i), at(y, i))
+    function = jit(forceinline=True)(function)
 
     @kernel
-    def share(out: Any, x: Any, y: Any, parts: Any) -> None:
-        for p in prange(parts):
-            part(out, x, y, np.intp(p) * len(out) // parts, (np.intp(p) + 1) * len(out) // parts)
+    def share(
+        out: Any, x: Any, y: Any, length: Any, x_moves: Any, y_moves: Any, x_begins: Any, y_begins: Any, threads: Any
+    ) -> None:
+        if threads == 1:
+            part(0, len(out), out, x, y, length, x_moves, y_moves, x_begins, y_begins)
+        else:
+            for t in prange(threads):
+                start, stop = t * len(out) // threads, (t + 1) * len(out) // threads
+                part(start, stop, out, x, y, length, x_moves, y_moves, x_begins, y_begins)
+
+    @jit
+    def part(
+        start: Any, stop: Any, out: Any, x: Any, y: Any, length: Any, x_moves: Any, y_moves: Any, x_begins: Any,
+        y_begins: Any
+    ) -> None:  # fmt: skip
+        n = start // length
+        while start < stop:
+            done, count = start - n * length, min(stop, (n + 1) * length) - start
+            i, j = x_begins[n], y_begins[n]
+            if x_moves and y_moves:
+                along(out, start, x, i + done, y, j + done, count)
+            elif x_moves:
+                along(out, start, x, i + done, full(y[j], 1, 1), 0, count)
+            else:
+                along(out, start, full(x[i], 1, 1), 0, y, j + done, count)
+            start, n = start + count, n + 1
+
+    @jit
+    def along(out: Any, to: Any, x: Any, i: Any, y: Any, j: Any, count: Any) -> None:
+        for e in range(0, count, width(out)):
+            rest = count - e
+            store_first(out, to + e, rest, function(_vector(x, i + e, rest), _vector(y, j + e, rest)))
 
     return share
+
+
+def _vector(x: Any, at: Any, count: Any) -> Any:
+    """A vector of an array, or the tile itself that stands in for one."""
+
+
+@overload(_vector, strict=False)
+def _choose(x: Any, at: Any, count: Any) -> Any:
+    if isinstance(x, types.Array):
+        return lambda x, at, count: load_first(x, at, count, 0)
+    return lambda x, at, count: x
 
 
 # Functions with names, by which their machine code is filed; `_unary` and `_binary` take them to arrays.
 
 
 def _relu(x: Any) -> Any:
-    return type(x)(0) if x < 0 else x
+    zero = full_like(x, 0)
+    return select((x > zero) | is_nan(x), x, zero)
 
 
 def _sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x)) from exp(-|x|), which cannot overflow."""
-    one, small = type(x)(1), exp(-abs(x))
-    return (small if x < 0 else one) / (one + small)
+    zero, one = full_like(x, 0), full_like(x, 1)
+    small = exp(minimum(x, zero - x))
+    return select(x < zero, small, one) / (one + small)
 
 
 def _exp(x: Any) -> Any:
@@ -95,37 +162,55 @@ def _divide(x: Any, y: Any) -> Any:
 
 
 def _maximum(x: Any, y: Any) -> Any:
-    return x if x > y or x != x else y  # NaN is not itself
+    return maximum(x, y)
 
 
 def _minimum(x: Any, y: Any) -> Any:
-    return x if x < y or x != x else y
+    return minimum(x, y)
 
 
 def _where_positive(x: Any, y: Any) -> Any:
-    return x if y > 0 else type(x)(0)
+    return select(y > full_like(y, 0), x, full_like(x, 0))
 
 
-_UNARY = (_relu, _sigmoid, _exp)
-_BINARY = (_add, _subtract, _multiply, _divide, _maximum, _minimum, _where_positive)
-KERNELS: dict[str, Kernel] = {
-    **{function.__name__[1:]: _unary(function) for function in _UNARY},
-    **{function.__name__[1:]: _binary(function) for function in _BINARY},
+UNARY = {function.__name__[1:]: _unary(function) for function in (_relu, _sigmoid, _exp)}
+BINARY = {
+    function.__name__[1:]: _binary(function)
+    for function in (_add, _subtract, _multiply, _divide, _maximum, _minimum, _where_positive)
 }
-
-FLOAT32 = ("exp", "sigmoid")  # of a float64, the C library takes one exponential at a time, and numpy several
 
 
 def shared(name: str, *arrays: Array) -> Array | None:
-    """Compute an op on all threads; None if its operands are no contiguous floats of one shape, or numbers."""
-    first = arrays[0] if arrays[0].ndim else arrays[-1]
-    if first.dtype.char not in ("f" if name in FLOAT32 else "fd"):
+    """Compute an op on all threads; None if its operands are no contiguous floats, or broadcast in short runs."""
+    dtype = arrays[0].dtype
+    if dtype.char not in "fd" or not all(array.dtype is dtype and array.flags.c_contiguous for array in arrays):
         return None
-    for array in arrays:
-        fits = array.ndim == 0 or (array.shape == first.shape and array.flags.c_contiguous)
-        if not fits or array.dtype is not first.dtype:
-            return None
-    out = empty(first.shape, first.dtype)
-    operands = [array.reshape(-1) if array.ndim else first.dtype.type(array) for array in arrays]
-    KERNELS[name](out.reshape(-1), *operands, get_num_threads())
+    flat = [array.reshape(-1) for array in arrays]
+    if name in UNARY:
+        out = empty(arrays[0].shape, dtype)
+        UNARY[name](out.reshape(-1), *flat, sharing(out.size))
+        return out
+    runs = _runs(arrays[0].shape, arrays[1].shape)
+    if runs is None:
+        return None
+    out = empty(runs.shape, dtype)
+    BINARY[name](out.reshape(-1), *flat, *runs[1:], sharing(out.size))
     return out
+
+
+@functools.lru_cache(maxsize=16)
+def _runs(x: Shape, y: Shape) -> Runs | None:
+    shape = np.broadcast_shapes(x, y)
+    shapes = [(1,) * (len(shape) - len(own)) + own for own in (x, y)]
+    moves = [(m == size, n == size) for m, n, size in zip(*shapes, shape, strict=True)]
+    first = len(shape) - 1
+    while first and moves[first - 1] == moves[-1]:
+        first -= 1
+    length = math.prod(shape[first:])
+    if length < SHORT or math.prod(shape[:first]) > MANY:
+        return None
+    begins = []
+    for own, moving in zip(shapes, moves[-1], strict=True):
+        places = np.arange(math.prod(own[:first])) * (length if moving else 1)
+        begins.append(np.broadcast_to(places.reshape(own[:first]), shape[:first]).copy().reshape(-1))
+    return Runs(shape, length, *moves[-1], *begins)

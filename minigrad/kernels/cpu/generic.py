@@ -10,14 +10,12 @@ from typing import Any
 import numpy as np
 
 from minigrad.kernels.cpu.memory import SMALL, empty, zeros
-from minigrad.kernels.cpu.threads import get_num_threads
 
 Array = np.ndarray
 
 LARGE = 1 << 18  # bytes, from which memory of the pool saves a ufunc more than it costs
 
-HUGE = 1 << 20  # bytes, from which threads save a sum more than they cost
-SHARED = ("add", "subtract", "multiply", "divide", "maximum", "minimum")  # by several threads; one alone is as numpy
+SHARED = ("add", "subtract", "multiply", "divide", "maximum", "minimum", "exp")
 
 KERNELS: dict[str, Callable[..., Any]] = {}
 
@@ -67,9 +65,7 @@ def _ufunc(function: np.ufunc, name: str = "") -> None:
         return empty(x.shape if x.shape == y.shape else np.broadcast(x, y).shape, np.dtype(results[x.dtype.char]))
 
     def large(*arrays: Array) -> Array:
-        out = None
-        if name == "exp" or (name in SHARED and get_num_threads() > 1):
-            out = _compiled(name, *arrays)
+        out = _compiled(name, *arrays) if name in SHARED else None
         return SILENCE.run(function, *arrays, out=place(arrays[0], arrays[-1])) if out is None else out
 
     def unary(x: Array) -> Array:
@@ -116,7 +112,7 @@ def sigmoid(x: Array) -> Array:
 def relu(x: Array) -> Array:
     """max(x, 0), with NaN kept."""
     out = _compiled("relu", x) if x.nbytes >= SMALL else None
-    return np.maximum(x, 0, out=empty(x.shape, x.dtype)) if out is None else out
+    return np.maximum(x, 0) + x.dtype.type(0) if out is None else out  # of -0.0 the maximum may be -0.0
 
 
 @_kernel
@@ -134,33 +130,29 @@ def astype(x: Array, *, dtype: np.dtype) -> Array:
     return out
 
 
+def _reduced(name: str, x: Array, axis: tuple[int, ...], keepdims: bool) -> Array | None:
+    """Reduce a large array by a compiled kernel; None if there is none for it."""
+    if x.nbytes < SMALL or not axis or x.dtype.char not in "fd" or not x.flags.c_contiguous:
+        return None
+    from minigrad.kernels.cpu import reduce
+
+    out = reduce.over_axes(getattr(reduce, name), x, axis)
+    return np.expand_dims(out, axis) if keepdims else out
+
+
 @_kernel
 def sum(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
     """Sum in the dtype of x, many float32 in float64 where numpy would add them one by one.
 
-    Along the last axis numpy adds pairwise; along others it does not, and after 2**24 ones the sum stands still.
+    Along neighbours numpy adds pairwise; elsewhere it does not, and after 2**24 ones the sum stands still.
     """
-    if x.nbytes >= HUGE and axis and x.dtype.kind == "f" and x.flags.c_contiguous:
-        return _large_sum(x, axis, keepdims)
+    out = _reduced("SUM", x, axis, keepdims)
+    if out is not None:
+        return out
+    pairwise = x.ndim - 1 in axis and x.flags.c_contiguous
+    wide = x.dtype == np.float32 and not pairwise and math.prod(x.shape[i] for i in axis) > 1024
     reduce: Callable[..., Array] = np.add.reduce
-    wide = x.size > 1024 and x.dtype == np.float32 and x.ndim - 1 not in axis
-    if wide and math.prod(x.shape[i] for i in axis) > 1024:
-        return reduce(x, axis=axis, keepdims=keepdims, dtype=np.float64).astype(x.dtype)
-    return reduce(x, axis=axis, keepdims=keepdims, dtype=x.dtype)
-
-
-def _large_sum(x: Array, axis: tuple[int, ...], keepdims: bool) -> Array:
-    """Sum with the kernels, run after run of neighbouring axes from the last on."""
-    from minigrad.kernels.cpu.reduce import sums
-
-    left, out = sorted(axis), x
-    while left:
-        stop = left.pop()
-        first = stop
-        while left and left[-1] == first - 1:
-            first = left.pop()
-        out = sums(out, tuple(range(first, stop + 1)))
-    return np.expand_dims(out, axis) if keepdims else out
+    return reduce(x, axis=axis, keepdims=keepdims, dtype=np.float64 if wide else x.dtype).astype(x.dtype, copy=False)
 
 
 @_kernel
@@ -175,11 +167,12 @@ def argmin(x: Array, *, axis: int, keepdims: bool) -> Array:
     return np.argmin(x, axis=axis, keepdims=keepdims)
 
 
-def _extreme(name: str, value: Callable[..., Array], place: Callable[..., Array]) -> None:
+def _extreme(name: str, value: np.ufunc, place: Callable[..., Array]) -> None:
     """Enter an extreme over axes, as a fused op's kernels: its gradient goes to the first place that has it."""
 
     def forward(x: Array, *, axis: tuple[int, ...], keepdims: bool, residuals: bool) -> tuple[Array, tuple[()]]:
-        return np.asarray(value(x, axis=axis, keepdims=keepdims)), ()
+        out = _reduced(name.upper(), x, axis, keepdims)
+        return np.asarray(value.reduce(x, axis=axis, keepdims=keepdims)) if out is None else out, ()
 
     def backward(
         g: Array,
@@ -203,8 +196,8 @@ def _extreme(name: str, value: Callable[..., Array], place: Callable[..., Array]
     KERNELS[name], KERNELS[f"{name}_backward"] = forward, backward
 
 
-_extreme("max", np.maximum.reduce, np.argmax)
-_extreme("min", np.minimum.reduce, np.argmin)
+_extreme("max", np.maximum, np.argmax)
+_extreme("min", np.minimum, np.argmin)
 
 
 @_kernel

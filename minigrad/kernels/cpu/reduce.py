@@ -1,128 +1,185 @@
-"""Sums of large arrays on the CPU, over rows or columns, by threads, in an order that does not depend on their number.
+"""Sums and extremes of large arrays on the CPU, over rows or columns, in an order that depends on the shape only.
 
-Sixteen vectors are added up at a time, and then such sums; long sums are made of parts, which float64 adds up.
+Up to sixteen tiles are combined one after the other, and then what they gave; long rows and columns are made of parts.
+So the error of a sum grows with the logarithm of its length.
 """
 
-from typing import Any
+import functools
+import math
+import operator
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-import numpy as np
 import numpy.typing as npt
 from numba import prange
 
 from minigrad.kernels.cpu.compiler import jit, kernel
 from minigrad.kernels.cpu.memory import empty
 from minigrad.kernels.cpu.simd import (
-    add_wide,
+    arrange,
+    first_lane,
     full,
-    lanes,
     load,
+    load_first,
     load_part,
-    registers,
+    maximum,
+    minimum,
+    roll,
+    row,
+    size,
     store,
     store_whole,
-    sum_lanes,
     width,
 )
-from minigrad.kernels.cpu.threads import get_num_threads
+from minigrad.kernels.cpu.threads import sharing
 
 Array = npt.NDArray[Any]
 
-TOGETHER = max(1, registers() // 4)  # rows, or vectors of columns, that are summed together
-DOUBLES = 8  # in a vector
-CHUNK = 16  # vectors that are added up one after the other
-PART = 8000  # elements of a long row that are a part of it (a power of two would be all in one set of the L1 cache)
-FEW = 16  # rows
-HEIGHT = 1 << 8  # rows of a part of a column
+COLUMNS = 4  # vectors in a tile
+CHUNK = 16  # tiles that are combined one after the other
+PART = 8000  # elements of a part of a long row
+HEIGHT = 1 << 8  # of a part of a column
 
 
-def sums(x: Array, axis: tuple[int, ...]) -> Array:
-    """Sum a C-contiguous array of floats over axes next to each other, at least one; no side is 0."""
-    first, stop = min(axis), max(axis) + 1
-    outer, count, inner = (int(np.prod(part)) for part in (x.shape[:first], x.shape[first:stop], x.shape[stop:]))
-    if inner > 1:
-        found = _column_sums(x.reshape(outer, count, inner))
-    elif outer < FEW and count >= 2 * PART:
-        found = np.array([_long_sum(row) for row in x.reshape(outer, count)], x.dtype)
-    else:
-        found = row_sums(x.reshape(outer, count))
-    return found.reshape(x.shape[:first] + x.shape[stop:])
+class Reduction(NamedTuple):
+    """Compiled: what combines many elements into one.
+
+    over_rows
+        `compute(y, x, count, parts, threads)`: the parts of each row of x, a row of `count`, into an element of y each.
+    over_columns
+        `compute(y, x, count, inner, parts, threads)`: the parts of each matrix (count inner) in x into a row of y each.
+    over_run
+        For kernels: so many elements from x[at] on into a number.
+    over_lanes
+        For kernels: the lanes of a vector into a number.
+    """
+
+    over_rows: Callable[..., None]
+    over_columns: Callable[..., None]
+    over_run: Callable[..., Any]
+    over_lanes: Callable[..., Any]
 
 
-def row_sums(x: Array, dtype: Any = None) -> Array:
-    """Sum the rows of a matrix, at least one element each."""
-    found = empty((len(x),), dtype or x.dtype)
-    if len(x):
-        scratch = np.empty((get_num_threads(), TOGETHER * DOUBLES), np.float64)
-        _row_sums(found, x.reshape(-1), x.shape[1], scratch)
-    return found
+class Step(NamedTuple):
+    """Combine matrices (length inner) to some parts of columns each; of all, `size` elements are left."""
+
+    size: int
+    length: int
+    inner: int
+    parts: int
 
 
-def _long_sum(row: Array) -> Any:
-    whole = len(row) // PART * PART
-    parts = row_sums(row[:whole].reshape(-1, PART), np.float64)
-    return np.add.reduce(parts) + np.add.reduce(row[whole:], dtype=np.float64)
+def _reduction(combine: Callable[[Any, Any], Any], start: float) -> Reduction:
+    """Compile what combines elements by a function of tiles; nothing at all gives `start`."""
 
+    @kernel
+    def over_rows(y: Any, x: Any, count: Any, parts: Any, threads: Any) -> None:
+        if threads == 1:  # a loop of threads has its price
+            over_some(0, len(y), y, x, count, parts)
+        else:
+            for t in prange(threads):
+                over_some(t * len(y) // threads, (t + 1) * len(y) // threads, y, x, count, parts)
 
-@kernel
-def _row_sums(sums: Any, x: Any, count: Any, scratch: Any) -> None:
-    threads = len(scratch)
-    for t in prange(threads):
-        _row_sums_of(t * len(sums) // threads, (t + 1) * len(sums) // threads, sums, x, count, scratch[t])
+    @jit
+    def over_some(begin: Any, stop: Any, y: Any, x: Any, count: Any, parts: Any) -> None:
+        n, part = begin // parts, begin % parts
+        for k in range(begin, stop):
+            first = part * PART
+            y[k] = over_run(x, n * count + first, min(PART, count - first))
+            n, part = (n, part + 1) if part + 1 < parts else (n + 1, 0)
 
+    @jit(forceinline=True)
+    def over_run(x: Any, at: Any, count: Any) -> Any:
+        block, nothing = COLUMNS * width(x), x.dtype.type(start)
+        whole = count // block * block
+        total = full(nothing, 1, COLUMNS)
+        for e in range(0, whole, CHUNK * block):
+            part = load(x, at + e, 0, 1, COLUMNS)
+            for q in range(e + block, min(e + CHUNK * block, whole), block):
+                part = combine(part, load(x, at + q, 0, 1, COLUMNS))
+            total = combine(total, part)
+        pairs = arrange(total, 2)
+        pair = arrange(combine(row(pairs, 0), row(pairs, 1)), 2)
+        vector = combine(row(pair, 0), row(pair, 1))
+        for e in range(whole, count, width(x)):
+            vector = combine(vector, load_first(x, at + e, count - e, nothing))
+        return over_lanes(vector)
 
-@jit
-def _row_sums_of(first: Any, stop: Any, sums: Any, x: Any, count: Any, scratch: Any) -> None:
-    step = width(x)
-    for n in range(first, stop, TOGETHER):
-        height = min(TOGETHER, stop - n)
-        total = full(0.0, TOGETHER, 1)
-        for e in range(0, count, CHUNK * step):
-            part = full(x.dtype.type(0), TOGETHER, 1)
-            for q in range(e, min(e + CHUNK * step, count), step):
-                if height == TOGETHER and q + step <= count:
-                    part = part + load(x, n * count + q, count, TOGETHER, 1)
+    @jit(forceinline=True)
+    def over_lanes(vector: Any) -> Any:
+        if size(vector) > 8:
+            vector = combine(vector, roll(vector, 8))
+        vector = combine(vector, roll(vector, 4))
+        vector = combine(vector, roll(vector, 2))
+        return first_lane(combine(vector, roll(vector, 1)))
+
+    @kernel
+    def over_columns(y: Any, x: Any, count: Any, inner: Any, parts: Any, threads: Any) -> None:
+        block = COLUMNS * width(x)
+        blocks = (inner + block - 1) // block
+        units = len(y) // inner * blocks
+        if threads == 1:
+            over_blocks(0, units, y, x, count, inner, parts, blocks)
+        else:
+            for t in prange(threads):
+                over_blocks(t * units // threads, (t + 1) * units // threads, y, x, count, inner, parts, blocks)
+
+    @jit
+    def over_blocks(first: Any, stop: Any, y: Any, x: Any, count: Any, inner: Any, parts: Any, blocks: Any) -> None:
+        for unit in range(first, stop):
+            over_block(unit // blocks, unit % blocks * COLUMNS * width(x), y, x, count, inner, parts)
+
+    @jit
+    def over_block(k: Any, column: Any, y: Any, x: Any, count: Any, inner: Any, parts: Any) -> None:
+        begin, rest = k // parts * count + k % parts * HEIGHT, inner - column
+        stop = min(begin + HEIGHT, (k // parts + 1) * count)
+        total = full(x.dtype.type(start), 1, COLUMNS)
+        for r in range(begin, stop, CHUNK):
+            part = full(x.dtype.type(start), 1, COLUMNS)
+            for at in range(r * inner + column, min(r + CHUNK, stop) * inner, inner):
+                if rest >= COLUMNS * width(x):
+                    part = combine(part, load(x, at, 0, 1, COLUMNS))
                 else:
-                    part = part + load_part(x, n * count + q, count, TOGETHER, 1, height, count - q)
-            total = add_wide(total, part)
-        store_whole(scratch, 0, 0, sum_lanes(total))
-        for m in range(height):
-            sums[n + m] = scratch[m]
+                    part = combine(part, load_part(x, at, 0, 1, COLUMNS, 1, rest))
+            total = combine(total, part)
+        if rest >= COLUMNS * width(x):
+            store_whole(y, k * inner + column, 0, total)
+        else:
+            store(y, k * inner + column, 0, 1, rest, total)
+
+    return Reduction(over_rows, over_columns, over_run, over_lanes)
 
 
-def _column_sums(x: Array) -> Array:
-    """(outer count inner) -> (outer inner)."""
-    outer, count, inner = x.shape
-    parts = empty((outer, -(-count // HEIGHT), inner), x.dtype)
-    blocks = -(-inner // (TOGETHER * lanes(x.dtype)))
-    _column_sums_of_parts(parts.reshape(-1), x.reshape(-1), count, inner, parts.shape[1], blocks, get_num_threads())
-    if parts.shape[1] == 1:
-        return parts
-    return np.add.reduce(parts, axis=1, dtype=np.float64).astype(x.dtype)
+SUM, MAX, MIN = _reduction(operator.add, 0.0), _reduction(maximum, -math.inf), _reduction(minimum, math.inf)
 
 
-@kernel
-def _column_sums_of_parts(parts: Any, x: Any, count: Any, inner: Any, heights: Any, blocks: Any, threads: Any) -> None:
-    units = len(parts) // inner * blocks
-    for t in prange(threads):
-        _column_sums_of(t * units // threads, (t + 1) * units // threads, parts, x, count, inner, heights, blocks)
+def over_axes(reduction: Reduction, x: Array, axis: tuple[int, ...]) -> Array:
+    """Combine the elements of a C-contiguous array of floats over some axes, none of size 0."""
+    steps, shape = _plan(x.shape, axis)
+    y = x.reshape(-1)
+    for step in steps:
+        x, y = y, empty((step.size,), x.dtype)
+        if step.inner == 1:
+            reduction.over_rows(y, x, step.length, step.parts, sharing(x.size))
+        else:
+            reduction.over_columns(y, x, step.length, step.inner, step.parts, sharing(x.size))
+    return y.reshape(shape)
 
 
-@jit
-def _column_sums_of(
-    first: Any, stop: Any, parts: Any, x: Any, count: Any, inner: Any, heights: Any, blocks: Any
-) -> None:
-    for unit in range(first, stop):
-        k, column = unit // blocks, unit % blocks * TOGETHER * width(x)
-        row = k // heights * count + k % heights * HEIGHT
-        height = min(HEIGHT, count - k % heights * HEIGHT)
-        rest = inner - column
-        total = full(x.dtype.type(0), 1, TOGETHER)
-        for r in range(row, row + height, CHUNK):
-            part = full(x.dtype.type(0), 1, TOGETHER)
-            for at in range(r, min(r + CHUNK, row + height)):
-                if rest >= TOGETHER * width(x):
-                    part = part + load(x, at * inner + column, 0, 1, TOGETHER)
-                else:
-                    part = part + load_part(x, at * inner + column, 0, 1, TOGETHER, 1, rest)
-            total = total + part
-        store(parts, k * inner + column, 0, 1, rest, total)
+@functools.lru_cache(maxsize=256)
+def _plan(shape: tuple[int, ...], axis: tuple[int, ...]) -> tuple[list[Step], tuple[int, ...]]:
+    """The steps, and the shape that is left: run after run of neighbouring axes, from the last on, part by part."""
+    steps: list[Step] = []
+    left = sorted(axis)
+    while left:
+        stop = left.pop() + 1
+        first = stop - 1
+        while left and left[-1] == first - 1:
+            first = left.pop()
+        outer, count, inner = (math.prod(sizes) for sizes in (shape[:first], shape[first:stop], shape[stop:]))
+        while not steps or count > 1:
+            parts = -(-count // (PART if inner == 1 else HEIGHT))
+            steps.append(Step(outer * parts * inner, count, inner, parts))
+            count = parts
+        shape = shape[:first] + shape[stop:]
+    return steps, shape

@@ -28,6 +28,8 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic as _intrinsic
 from numba.extending import lower_builtin, models, register_model
 
+from minigrad.kernels.cpu.compiler import jit
+
 BYTES = 64  # of a vector
 
 intrinsic: Any = _intrinsic  # its calls have one argument less than its definitions, which no type tells
@@ -184,6 +186,18 @@ def maximum(x: Any, y: Any) -> Any:
     raise NotImplementedError("only in compiled functions")
 
 
+def minimum(x: Any, y: Any) -> Any:
+    """The smaller of two; NaN if one of them is."""
+    raise NotImplementedError("only in compiled functions")
+
+
+def _extreme(sign: str) -> Callable[..., Any]:
+    def emit(builder: Any, dtype: Any, x: Any, y: Any) -> Any:
+        return builder.select(builder.or_(builder.fcmp_ordered(sign, x, y), _unordered(builder, x)), x, y)
+
+    return emit
+
+
 def _unordered(builder: Any, x: Any) -> Any:
     return builder.fcmp_unordered("uno", x, x)
 
@@ -195,18 +209,15 @@ _each(operator.truediv, _arithmetic("div"), 2)
 for _function, _sign in ((operator.lt, "<"), (operator.le, "<="), (operator.gt, ">"), (operator.ge, ">=")):
     _each(_function, _comparison(_sign), 2, types.boolean)
 _each(operator.eq, _comparison("=="), 2, types.boolean)
+_each(operator.lshift, lambda builder, dtype, x, y: builder.shl(x, y), 2)
+_each(operator.rshift, lambda builder, dtype, x, y: builder.ashr(x, y), 2)
 _each(operator.and_, lambda builder, dtype, x, y: builder.and_(x, y), 2)
 _each(operator.or_, lambda builder, dtype, x, y: builder.or_(x, y), 2)
 _each(fma, _fma, 3)
 _each(select, lambda builder, dtype, condition, x, y: builder.select(condition, x, y), 3)
 _each(is_nan, lambda builder, dtype, x: _unordered(builder, x), 1, types.boolean)
-_each(
-    maximum,
-    lambda builder, dtype, x, y: builder.select(
-        builder.or_(builder.fcmp_ordered(">", x, y), _unordered(builder, x)), x, y
-    ),
-    2,
-)
+_each(maximum, _extreme(">"), 2)
+_each(minimum, _extreme("<"), 2)
 
 
 # Between memory and tiles
@@ -489,6 +500,21 @@ def store_whole(typingctx: Any, x: Any, start: Any, pitch: Any, tile: Any) -> An
     return signature(types.none, x, start, pitch, tile), emit
 
 
+@jit(forceinline=True)
+def load_first(x: Any, start: Any, count: Any, rest: Any) -> Any:
+    """One vector from x[start] on, of which at most `count` elements are read; beyond them comes `rest`."""
+    return load(x, start, 0, 1, 1) if count >= width(x) else load_line(x, start, count, 1, rest)
+
+
+@jit(forceinline=True)
+def store_first(x: Any, start: Any, count: Any, tile: Any) -> None:
+    """Write one vector to x[start] on, or just its first `count` elements."""
+    if count >= width(x):
+        store_whole(x, start, 0, tile)
+    else:
+        store(x, start, 0, 1, count, tile)
+
+
 @intrinsic
 def deal(typingctx: Any, tile: Any) -> Any:
     """Deal a row of vectors out, element by element, to as many rows of one vector: element e to row e % rows."""
@@ -702,23 +728,36 @@ def roll(typingctx: Any, tile: Any, count: Any) -> Any:
 
 
 @intrinsic
-def add_wide(typingctx: Any, total: Any, tile: Any) -> Any:
-    """A tile of float64 plus another tile; of float32, the second half of each vector is added to the first."""
-    width = total.lanes
+def first_lane(typingctx: Any, tile: Any) -> Any:
+    """The first element of a tile, as a number."""
 
     def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
-        def vector_at(m: int, v: int) -> Any:
-            out, new = (_vector(builder, kind, value, m, v) for kind, value in zip(sig.args, values, strict=True))
-            for first in range(0, tile.lanes, width):
-                places = ir.Constant(ir.VectorType(_LANE, width), list(range(first, first + width)))
-                part = builder.shuffle_vector(new, new, places)
-                wide = part if part.type == total.vector else builder.fpext(part, total.vector)
-                out = builder.fadd(out, wide)
-            return out
+        return builder.extract_element(builder.extract_value(values[0], 0), _LANE(0))
 
-        return _make(builder, total, vector_at)
+    return signature(tile.dtype, tile), emit
 
-    return signature(total, total, tile), emit
+
+@intrinsic
+def as_integers(typingctx: Any, tile: Any) -> Any:
+    """The bits of floats, as signed integers."""
+    return _with_other_type(tile, types.int32 if tile.dtype.bitwidth == 32 else types.int64)
+
+
+@intrinsic
+def as_floats(typingctx: Any, tile: Any) -> Any:
+    """The floats that have these bits."""
+    return _with_other_type(tile, types.float32 if tile.dtype.bitwidth == 32 else types.float64)
+
+
+def _with_other_type(tile: Tile, dtype: Any) -> Any:
+    result = tile.like(dtype)
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        return _make(
+            builder, result, lambda m, v: builder.bitcast(_vector(builder, tile, values[0], m, v), result.vector)
+        )
+
+    return signature(result, tile), emit
 
 
 @intrinsic

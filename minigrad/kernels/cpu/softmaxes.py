@@ -11,44 +11,46 @@ from numba import prange
 from minigrad.kernels.cpu.compiler import jit, kernel
 from minigrad.kernels.cpu.exponential import exp
 from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.reduce import MAX, SUM
+from minigrad.kernels.cpu.simd import full, load_first, store_first, width
+from minigrad.kernels.cpu.threads import sharing
 
 Array = npt.NDArray[Any]
+
+_largest, _sum, _sum_of_lanes = MAX.over_run, SUM.over_run, SUM.over_lanes
 
 
 def softmax(x: Array, *, axis: int, residuals: bool) -> tuple[Array, tuple[Array, ...]]:
     """Compute exp(x) / sum(exp(x)) along an axis."""
-    rows = as_rows(x, axis)
-    out = empty(rows.shape, x.dtype)
-    _by_rows(_softmax, out, rows)
-    return np.moveaxis(out, -1, axis), ()
+    return _along(_softmax, axis, x), ()
 
 
 def softmax_backward(
     g: Array, needs: tuple[bool, ...], inputs: tuple[Array], out: Array, residuals: tuple[Array, ...], *, axis: int
 ) -> tuple[Array]:
     """Compute y * (g - sum(g * y))."""
-    rows = as_rows(g, axis)
-    dx = empty(rows.shape, g.dtype)
-    _by_rows(_softmax_backward, dx, rows, as_rows(out, axis))
-    return (np.moveaxis(dx, -1, axis),)
+    return (_along(_softmax_backward, axis, g, out),)
 
 
 def log_softmax(x: Array, *, axis: int, residuals: bool) -> tuple[Array, tuple[Array, ...]]:
     """Compute x - log(sum(exp(x))) along an axis."""
-    rows = as_rows(x, axis)
-    out = empty(rows.shape, x.dtype)
-    _by_rows(_log_softmax, out, rows)
-    return np.moveaxis(out, -1, axis), ()
+    return _along(_log_softmax, axis, x), ()
 
 
 def log_softmax_backward(
     g: Array, needs: tuple[bool, ...], inputs: tuple[Array], out: Array, residuals: tuple[Array, ...], *, axis: int
 ) -> tuple[Array]:
     """Compute g - exp(y) * sum(g)."""
-    rows = as_rows(g, axis)
-    dx = empty(rows.shape, g.dtype)
-    _by_rows(_log_softmax_backward, dx, rows, as_rows(out, axis))
-    return (np.moveaxis(dx, -1, axis),)
+    return (_along(_log_softmax_backward, axis, g, out),)
+
+
+def _along(by_rows: Callable[..., None], axis: int, *arrays: Array) -> Array:
+    """Run a kernel on one or two arrays, row by row along an axis."""
+    x, y = (as_rows(array, axis) for array in (arrays[0], arrays[-1]))
+    out = empty(x.shape, x.dtype)
+    if out.size:
+        by_rows(*(array.reshape(-1, x.shape[-1]) for array in (out, x, y)), sharing(4 * x.size))
+    return np.moveaxis(out, -1, axis)
 
 
 def as_rows(x: Array, axis: int) -> Array:
@@ -56,61 +58,68 @@ def as_rows(x: Array, axis: int) -> Array:
     return np.ascontiguousarray(np.moveaxis(x, axis, -1))
 
 
-def _by_rows(function: Callable[..., None], *arrays: Array) -> None:
-    if arrays[0].size:
-        function(*(array.reshape(-1, array.shape[-1]) for array in arrays))
+def _by_rows(function: Callable[..., None]) -> Callable[..., None]:
+    """Compile a function of rows, `function(out, x, y)`, for matrices."""
+    function = jit(function)
+
+    @kernel
+    def share(out: Any, x: Any, y: Any, threads: Any) -> None:
+        if threads == 1:  # a loop of threads has its price
+            some(0, len(out), out, x, y)
+        else:
+            for t in prange(threads):
+                some(t * len(out) // threads, (t + 1) * len(out) // threads, out, x, y)
+
+    @jit
+    def some(first: Any, stop: Any, out: Any, x: Any, y: Any) -> None:
+        for i in range(first, stop):
+            function(out[i], x[i], y[i])
+
+    return share
 
 
 @jit
 def exponentials(weights: Any, row: Any) -> Any:
     """Put exp(row - anchor) into weights; return the anchor, which is the largest, and their sum."""
-    anchor = _largest(row, weights)
-    anchor = anchor if math.isfinite(anchor) else row.dtype.type(0)  # inf - inf would be NaN
-    for j in range(len(row)):
-        weights[j] = exp(row[j] - anchor)
-    return anchor, _sum(weights)
+    largest = _largest(row, 0, len(row))
+    anchor = largest if math.isfinite(largest) else row.dtype.type(0)  # inf - inf would be NaN
+    total = full(row.dtype.type(0), 1, 1)
+    for j in range(0, len(row), width(row)):
+        rest = len(row) - j
+        weight = exp(load_first(row, j, rest, -np.inf) - full(anchor, 1, 1))
+        store_first(weights, j, rest, weight)
+        total = total + weight
+    return anchor, _sum_of_lanes(total)
 
 
-@kernel
-def _softmax(out: Any, x: Any) -> None:
-    for i in prange(len(x)):
-        _, total = exponentials(out[i], x[i])
-        scale = 1 / total
-        for j in range(x.shape[1]):
-            out[i, j] *= scale
+@_by_rows
+def _softmax(out: Any, x: Any, _: Any) -> None:
+    scale = 1 / exponentials(out, x)[1]
+    for j in range(len(x)):
+        out[j] *= scale
 
 
-@kernel
+@_by_rows
 def _softmax_backward(dx: Any, g: Any, y: Any) -> None:
-    for i in prange(len(g)):
-        along = _sum_of_products(g[i], y[i])
-        for j in range(g.shape[1]):
-            dx[i, j] = y[i, j] * (g[i, j] - along)
+    along = _sum_of_products(g, y)
+    for j in range(len(g)):
+        dx[j] = y[j] * (g[j] - along)
 
 
-@kernel
-def _log_softmax(out: Any, x: Any) -> None:
-    for i in prange(len(x)):
-        anchor, total = exponentials(out[i], x[i])
-        level = out.dtype.type(math.log(total))
-        for j in range(x.shape[1]):
-            out[i, j] = (x[i, j] - anchor) - level
+@_by_rows
+def _log_softmax(out: Any, x: Any, _: Any) -> None:
+    anchor, total = exponentials(out, x)
+    level = x.dtype.type(math.log(total))
+    for j in range(len(x)):
+        out[j] = (x[j] - anchor) - level
 
 
-@kernel
+@_by_rows
 def _log_softmax_backward(dx: Any, g: Any, y: Any) -> None:
-    for i in prange(len(g)):
-        total = _sum(g[i])
-        for j in range(g.shape[1]):
-            dx[i, j] = g[i, j] - exp(y[i, j]) * total
-
-
-@jit(fastmath={"reassoc"})
-def _sum(row: Any) -> Any:
-    total = row.dtype.type(0)
-    for j in range(len(row)):
-        total += row[j]
-    return total
+    total = full(_sum(g, 0, len(g)), 1, 1)
+    for j in range(0, len(g), width(g)):
+        rest = len(g) - j
+        store_first(dx, j, rest, load_first(g, j, rest, 0) - exp(load_first(y, j, rest, 0)) * total)
 
 
 @jit(fastmath={"reassoc"})
@@ -119,21 +128,3 @@ def _sum_of_products(x: Any, y: Any) -> Any:
     for j in range(len(x)):
         total += x[j] * y[j]
     return total
-
-
-@jit
-def _largest(row: Any, scratch: Any) -> Any:
-    """Find the maximum (of the numbers: a NaN may be passed over) by folding the row in two again and again.
-
-    A fold is a loop that LLVM turns into vectors. It would do so for a plain search only if told that there is no NaN.
-    """
-    n = len(row)
-    for j in range(n):
-        scratch[j] = row[j]
-    while n > 1:
-        half = (n + 1) // 2
-        for j in range(n - half):
-            a, b = scratch[j], scratch[half + j]
-            scratch[j] = b if b > a else a
-        n = half
-    return scratch[0]

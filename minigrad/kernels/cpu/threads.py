@@ -16,6 +16,11 @@ def get_num_threads() -> int:
     return 1 if alone else _chosen or default()
 
 
+def sharing(elements: int) -> int:
+    """Return how many threads are worth starting for so many elements, with little to do for each."""
+    return min(get_num_threads(), max(1, elements >> 15))
+
+
 def choose(count: int | None) -> None:
     """Choose from 1 to `limit()`, from the next call of a kernel on; None for the default."""
     global _chosen
