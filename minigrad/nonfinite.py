@@ -30,11 +30,12 @@ _active = 0
 
 
 class debug:
-    """Raise at the op that makes the first NaN or infinity, for a `with` block or (as `@debug()`) a function.
+    """Raise at the op where the first NaN or infinity comes up, for a `with` block or (as `@debug()`) a function.
 
-    An op makes a NaN if it gives one and was given none; it makes an infinity if all it was given is finite. In the
-    forward sweep that is an error as soon as the op has run; in a sweep backward (or of tangents), when the rule of
-    the op has, and the line named is the one where the op was called.
+    A NaN in a result is an error, and the message says whether the op made it or was given one. An infinity is an error
+    where an op makes one from finite numbers; one that is passed on, such as a mask of -inf, is not. In the forward
+    sweep the op is caught as soon as it has run; in a sweep backward (or of tangents), when its rule has, and the line
+    named is the one where the op was called.
 
     Like recording, the mode belongs to the thread (in a coroutine, to the task). It looks at every element of every
     result, and costs nothing when it is off.
@@ -101,7 +102,7 @@ class _Watch:
         made = None if inside_rule else _made(out, [*arrays, *(options or {}).values()])
         if made:
             rows = [(f"input {i}", "", array) for i, array in enumerate(arrays)]
-            raise NonFiniteError(f"{message(f'{op.name} made {made}', rows)}\n{line}")
+            raise NonFiniteError(f"{message(f'{op.name} {made}', rows)}\n{line}")
 
     @staticmethod
     def pull(node: Node, g: Any, wanted: Collection[Node | None]) -> Sequence[Any]:
@@ -135,19 +136,20 @@ def _check(node: Node, rule: str, where: str, result: Any, given: Sequence[tuple
     if made:
         rows = [(name, "", one) for name, one in given]
         line = _LINES.get(node, "where it was called is not known: that was outside of minigrad.debug()")
-        raise NonFiniteError(f"{message(f'the {rule} of {node.op.name} made {made} of {where}', rows)}\n{line}")  # type: ignore[union-attr]
+        raise NonFiniteError(f"{message(f'the {rule} of {node.op.name} {made} of {where}', rows)}\n{line}")  # type: ignore[union-attr]
 
 
 def _made(result: Any, given: Iterable[Any]) -> str | None:
-    """What is not finite in an array and did not come from what was given, with its first place; None if nothing."""
+    """What is wrong with an array, in words and with its first place; None if it may be what came of what was given."""
     values = _on_host(result)
     if values.dtype.kind != "f" or np.isfinite(values).all():
         return None
     sources = [_on_host(one) for one in given if isinstance(one, (float, result.__class__))]
-    if np.isnan(values).any() and not any(np.isnan(one).any() for one in sources):
-        what, bad = "a NaN", np.isnan(values)
-    elif np.isinf(values).any() and all(np.isfinite(one).all() for one in sources):
-        what, bad = "an infinity", np.isinf(values)
+    if np.isnan(values).any():
+        what = "passed on a NaN" if any(np.isnan(one).any() for one in sources) else "made a NaN"
+        bad = np.isnan(values)
+    elif all(np.isfinite(one).all() for one in sources):
+        what, bad = "made an infinity", np.isinf(values)
     else:
         return None
     place = [int(i) for i in np.unravel_index(np.argmax(bad), bad.shape)]

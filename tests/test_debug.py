@@ -49,12 +49,23 @@ def test_forward_names_the_op_and_its_line(call: Any, made: str, recorded: bool)
     assert text.splitlines()[-1].strip().startswith("(lambda x: ")
 
 
-def test_what_is_passed_on_was_not_made_here() -> None:
+def test_infinities_may_be_passed_on() -> None:
     with mg.debug():
-        x = mg.tensor([np.nan, -np.inf, np.inf, 1.0])
-        for y in (x + 1, mg.exp(x), mg.where(x > 0, x, -np.inf)):
-            assert not np.isfinite(y.numpy()).all()
+        x = mg.tensor([-np.inf, np.inf, 1.0])
+        for y in (x + 1, mg.exp(x), mg.where(x > 0, 0.0, -np.inf), mg.softmax(x[2:] + mg.tensor([0.0, -np.inf]))):
+            assert y.shape
     assert report(lambda: mg.tensor([np.inf]) * 0).startswith("multiply made a NaN: nan at (0,)")
+
+
+def test_a_nan_in_the_data_is_found_where_it_is_first_used() -> None:
+    x = mg.tensor([1.0, np.nan])
+    with mg.debug():
+        assert mg.where(mg.isnan(x), 0.0, x).tolist() == [1.0, 0.0]
+    assert report(lambda: x * 2).startswith("multiply passed on a NaN: nan at (1,)")
+    y = mg.exp(mg.tensor([1.0, np.nan], requires_grad=True))
+    assert report(lambda: y.sum().backward()).startswith("sum passed on a NaN")
+    z = y.sum()
+    assert report(z.backward).startswith("the backward of exp passed on a NaN: nan at (1,) of the cotangent of input 0")
 
 
 def test_a_layers_line_is_the_users() -> None:
