@@ -20,7 +20,7 @@ from minigrad.errors import (
     ShapeError,
 )
 from minigrad.ops.kinds import REGISTRY, Elementwise, Linear
-from minigrad.testing import GradientError, check_grads
+from minigrad.testing import CheckError, check_grads
 from minigrad.testing.strategies import Drawn
 
 
@@ -181,7 +181,7 @@ def test_wrong_rules_are_caught() -> None:
     def cube(x):
         return x**3
 
-    with pytest.raises(GradientError):
+    with pytest.raises(CheckError):
         check_grads(cube, X)
 
 

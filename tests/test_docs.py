@@ -1,5 +1,6 @@
 """The documents keep their word: code runs, links lead somewhere, commands exist."""
 
+import doctest
 import re
 from pathlib import Path
 
@@ -46,6 +47,12 @@ def test_the_op_in_contributing_works(monkeypatch: pytest.MonkeyPatch) -> None:
         check_grads(names["atan"], mg.tensor([0.3, -2.0], dtype="float64"))
     finally:
         REGISTRY.pop("atan", None)
+
+
+def test_the_page_on_differentiation_runs() -> None:
+    session = "\n".join(blocks("docs/differentiation.md"))
+    examples = doctest.DocTestParser().get_doctest(session, {}, "differentiation", None, 0)
+    assert doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(examples).failed == 0
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
