@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from minigrad.kernels import reference
 from minigrad.kernels.cpu import (
+    avg_pool,
     conv,
     conv_pool,
     depthwise,
@@ -21,14 +22,15 @@ from minigrad.kernels.cpu import (
     gather,
     generic,
     loss,
+    max_pool,
     norm,
     optim,
-    pool,
     reduce,
     runs,
     softmaxes,
     threads,
 )
+from minigrad.kernels.cpu import lines as lines_of_pools
 from minigrad.kernels.cpu import winners as sums_over_winners
 from minigrad.kernels.cpu.simd import load_first, store_first, width
 from minigrad.kernels.geometry import inside, output_size
@@ -138,9 +140,9 @@ def blocks(request):
 def bands(request):
     """Bands of the usual height, and so low that every image needs several."""
     patch = pytest.MonkeyPatch()
-    plans = pool._max_plan, pool._max_backward_plan, pool._forward_plan, pool._average_backward_plan
+    plans = max_pool._plan, lines_of_pools.plan_lines
     if request.param == "tiny":
-        patch.setattr(pool, "ELEMENTS", 1)
+        patch.setattr(lines_of_pools, "ELEMENTS", 1)
     for plan in plans:
         plan.cache_clear()
     yield request.param
@@ -290,7 +292,7 @@ class TestPooling:
     @given(pools(dilated=True, special=True))
     def test_argmax(self, case):
         x, _, options, dilation = case
-        check("max_pool2d_argmax", pool.max_pool2d_argmax, x, exact=True, dilation=dilation, **options)
+        check("max_pool2d_argmax", max_pool.max_pool2d_argmax, x, exact=True, dilation=dilation, **options)
 
     @several
     @given(pools(dilated=True, special=True))
@@ -304,9 +306,9 @@ class TestPooling:
         rows = x.reshape(*x.shape[:2], x.shape[2] * x.shape[3])
         spread = reference.scatter_along_axis(g.reshape(places.shape), places, axis=2, shape=rows.shape)
         for count in (1, 2):
-            y, residuals = with_threads(count, pool.max_pool2d, x, True, **options)
+            y, residuals = with_threads(count, max_pool.max_pool2d, x, True, **options)
             np.testing.assert_array_equal(y.reshape(places.shape), np.take_along_axis(rows, places, 2))
-            (dx,) = with_threads(count, pool.max_pool2d_backward, g, (True,), (x,), None, residuals, **options)
+            (dx,) = with_threads(count, max_pool.max_pool2d_backward, g, (True,), (x,), None, residuals, **options)
             tolerance = 50 * np.finfo(x.dtype).eps
             np.testing.assert_allclose(dx.reshape(rows.shape), spread, rtol=tolerance, atol=tolerance)
 
@@ -314,14 +316,14 @@ class TestPooling:
     @given(pools(special=True), st.booleans())
     def test_average(self, case, include):
         x, _, options, _ = case
-        check("avg_pool2d", pool.avg_pool2d, x, terms=16 * 4, count_include_pad=include, **options)
+        check("avg_pool2d", avg_pool.avg_pool2d, x, terms=16 * 4, count_include_pad=include, **options)
 
     @several
     @given(pools(), st.booleans())
     def test_average_input(self, case, include):
         x, g, options, _ = case
         options |= {"shape": x.shape, "count_include_pad": include}
-        check("avg_pool2d_input", pool.avg_pool2d_input, g, terms=16 * 4, **options)
+        check("avg_pool2d_input", avg_pool.avg_pool2d_input, g, terms=16 * 4, **options)
 
     @several
     @given(st.data(), pairs(1, 5), pairs(1, 9), st.sampled_from([1, 7]), pairs(0, 3))
@@ -331,8 +333,8 @@ class TestPooling:
         options = {"kernel_size": kernel, "stride": kernel, "padding": (0, 0), "ceil_mode": False}
         self.check_maxima(x, g, options | {"dilation": (1, 1)})
         options["count_include_pad"] = True
-        check("avg_pool2d", pool.avg_pool2d, x, terms=25 * 4, **options)
-        check("avg_pool2d_input", pool.avg_pool2d_input, g, shape=x.shape, **options)
+        check("avg_pool2d", avg_pool.avg_pool2d, x, terms=25 * 4, **options)
+        check("avg_pool2d_input", avg_pool.avg_pool2d_input, g, shape=x.shape, **options)
 
     @pytest.mark.parametrize("shape", [(3, 7, 8, 8), (1, 1, 7, 7), (5, 3, 33, 40), (2, 9, 1, 1), (0, 2, 3, 3)])
     @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -344,20 +346,20 @@ class TestPooling:
         x[rng.random(shape) < 0.02] = np.nan
         self.check_maxima(x, g, options | {"dilation": (1, 1)})
         x, options["count_include_pad"] = np.nan_to_num(x), True
-        check("avg_pool2d", pool.avg_pool2d, x, **options)
-        check("avg_pool2d_input", pool.avg_pool2d_input, g, shape=shape, **options)
+        check("avg_pool2d", avg_pool.avg_pool2d, x, **options)
+        check("avg_pool2d_input", avg_pool.avg_pool2d_input, g, shape=shape, **options)
 
     def test_a_window_of_minus_infinity_chooses_its_first_pixel(self):
         x = np.full((1, 1, 3, 4), -np.inf, "float32")
         options = {"kernel_size": (2, 2), "stride": (2, 2), "padding": (1, 1), "dilation": (1, 1), "ceil_mode": False}
-        assert pool.max_pool2d_argmax(x, **options).tolist() == [[[[0, 1, 3], [4, 5, 7]]]]
+        assert max_pool.max_pool2d_argmax(x, **options).tolist() == [[[[0, 1, 3], [4, 5, 7]]]]
 
     def test_nan_wins_wherever_it_is(self):
         x = np.arange(9, dtype="float32").reshape(1, 1, 3, 3)
         options = {"kernel_size": (3, 3), "stride": (3, 3), "padding": (0, 0), "dilation": (1, 1), "ceil_mode": False}
         for place in range(9):
             image = np.where(np.arange(9).reshape(x.shape) == place, np.float32(np.nan), x)
-            assert pool.max_pool2d_argmax(image, **options).item() == place
+            assert max_pool.max_pool2d_argmax(image, **options).item() == place
 
 
 NUMPY = {
@@ -740,7 +742,7 @@ def test_different_kernels_run_in_several_threads():
     options = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1)}
     kernels = [
         lambda: conv.conv2d(x, weight, groups=1, **options),
-        lambda: pool.max_pool2d_argmax(x, kernel_size=(3, 3), ceil_mode=False, **options),
+        lambda: max_pool.max_pool2d_argmax(x, kernel_size=(3, 3), ceil_mode=False, **options),
     ]
     expected = [kernel().tobytes() for kernel in kernels]
     with ThreadPoolExecutor(4) as threads:

@@ -20,6 +20,7 @@ from minigrad.kernels.cpu.simd import (
     deal,
     deal_lines,
     first_lane,
+    first_true,
     fma,
     full,
     full_like,
@@ -272,6 +273,18 @@ def test_a_vector_or_what_there_is_of_it(dtype, less):
     x, out = numbers(dtype, count + 1), np.zeros(2 * count + less, dtype)
     copy(out, x, count)
     assert np.array_equal(out, [*x[1:], *x[1:], *[7] * less])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_first_true_lane(dtype):
+    @jit
+    def find(x, value):
+        return first_true(load(x, 0, 0, 1, 1) == full(value, 1, 1))
+
+    lanes = simd.lanes(dtype)
+    x = np.arange(lanes).astype(dtype) // 2
+    assert [find(x, value) for value in x] == [i // 2 * 2 for i in range(lanes)]
+    assert find(x, dtype(lanes)) == lanes
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

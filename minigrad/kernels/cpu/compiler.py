@@ -112,6 +112,36 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def shared(part: Callable[..., None]) -> Callable[..., None]:
+    """Compile `part(thread, first, stop, *args)` to a kernel `call(count, threads, *args)`: threads share things out.
+
+    >>> @shared
+    ... def halve(thread, first, stop, x, y):
+    ...     for i in range(first, stop):
+    ...         y[i] = x[i] / 2
+    >>> import numpy
+    >>> x = numpy.array([1.0, 3.0, 4.0])
+    >>> halve(len(x), 2, x, x)
+    >>> x
+    array([0.5, 1.5, 2. ])
+    """
+    some = jit(part)
+
+    @kernel
+    def share(count: Any, threads: Any, args: Any) -> None:
+        if threads == 1:  # a loop of threads has its price
+            some(0, 0, count, *args)
+        else:
+            for t in numba.prange(threads):
+                some(t, t * count // threads, (t + 1) * count // threads, *args)
+
+    @functools.wraps(part)
+    def call(count: int, threads: int, *args: Any) -> None:
+        share(count, threads, args)
+
+    return call
+
+
 def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Compile a function that only kernels call.
 

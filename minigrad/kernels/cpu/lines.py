@@ -1,18 +1,26 @@
-"""Lines of images dealt out by a stride, with room on both sides.
+"""What pools have in common: windows that tile an image, and lines of images dealt out by a stride.
 
-Element e of a line goes to place e // stride of part e % stride. Then what one tap of a sliding window meets at
-neighbouring positions are neighbours, too, and vectors do the work. Rows of results are written from the last vector to
-the first, and row after row: so a vector may stick out of its row, into what is written after it.
+Lines have room on both sides. Element e of a line goes to place e // stride of part e % stride. Then what one tap of a
+sliding window meets at neighbouring positions are neighbours, too, and vectors do the work. Rows of results are written
+from the last vector to the first, and row after row: so a vector may stick out of its row, into what is written after
+it.
 """
 
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+from minigrad.kernels import geometry
 from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.simd import collect as put_together
 from minigrad.kernels.cpu.simd import deal as spread_out
-from minigrad.kernels.cpu.simd import load, load_line, registers, store, store_whole, width
+from minigrad.kernels.cpu.simd import full, lanes, load, load_line, registers, size, store, store_whole, width
+
+Array = npt.NDArray[Any]
+Pair = tuple[int, int]
 
 LINES = max(1, registers() // 8)  # lines that are computed together
 MOST = 4  # parts that vectors are dealt out to; for larger strides, elements are moved one by one
@@ -20,7 +28,7 @@ ELEMENTS = 1 << 12  # in the scratch of a band, about: they stay in the L1 cache
 
 
 class Plan(NamedTuple):
-    """How the result of a pool, forward or backward, is computed: each image in bands of rows.
+    """How a pool whose windows overlap is computed: each image in bands of rows.
 
     h, w, oh, ow
         The sizes of the image and of the pooled one.
@@ -64,6 +72,92 @@ def band_of(rows: int, fitting: int, step: int) -> int:
     return up(-(-rows // bands), step)
 
 
+def pooled_size(image: Pair, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool) -> Pair:
+    """The size of the pooled image."""
+    axes = zip(image, kernel_size, stride, padding, dilation, strict=True)
+    oh, ow = (geometry.output_size(*axis, ceil_mode) for axis in axes)
+    return oh, ow
+
+
+def tiles(image: Pair, size: Pair, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair = (1, 1)) -> bool:
+    """Whether the windows tile the image, and are so narrow that vectors are dealt out to their columns."""
+    covered = size[0] * stride[0], size[1] * stride[1]
+    return (kernel_size, padding, dilation, covered) == (stride, (0, 0), (1, 1), image) and stride[1] <= MOST
+
+
+@functools.lru_cache(maxsize=256)
+def plan_lines(
+    images: int,
+    image: Pair,
+    size: Pair,
+    window: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    copies: int,
+    dtype: Any,
+) -> tuple[Plan, Array]:
+    """The plan, and where the taps of a row are in a dealt line; so many `copies` of a line of positions are kept."""
+    (h, w), (oh, ow), (kh, kw), (sh, sw), (ph, pw), (dh, dw) = image, size, window, stride, padding, dilation
+    vector = lanes(dtype)
+    columns = np.arange(kw) * dw - pw
+    wide, places, left = up(ow, vector), up(-(-w // sw), vector), up(-(-pw // sw), vector)
+    pitch = left + up(max(places, (kw * dw - dw - pw) // sw + wide), vector)
+    fitting = ELEMENTS // (sw * pitch + copies * wide)
+    if copies:  # for each row of the image, not of positions
+        fitting = (fitting - (kh - 1) * dh - 1) // sh + 1
+    band = band_of(oh, fitting, LINES)
+    span = up((band - 1) * sh + (kh - 1) * dh + 1, LINES)
+    bands = -(-oh // band)
+    plan = Plan(h, w, oh, ow, sh, sw, ph, left, places, pitch, wide, span, band, bands, images)
+    return plan, columns % sw * pitch + left + columns // sw
+
+
+@jit(forceinline=True)
+def end_of(unit: Any, height: Any, width: Any, plan: Any) -> Any:
+    """Where the rows of a band end, the unit-th of all images, in an array of images."""
+    n, band = unit // plan.bands, unit % plan.bands
+    return (n * height + min(height, (band + 1) * plan.band)) * width
+
+
+@jit(forceinline=True)
+def fill(x: Any, first: Any, stop: Any, value: Any) -> None:
+    """Write a value to whole vectors."""
+    for e in range(first, stop, width(x)):
+        store_whole(x, e, 0, full(value, 1, 1))
+
+
+@jit(forceinline=True)
+def put(x: Any, to: Any, end: Any, rest: Any, row: Any) -> None:
+    """Write a row of vectors of which `rest` elements matter; up to x[end] anything may be written beyond."""
+    if to + size(row) <= end:
+        store_whole(x, to, 0, row)
+    else:
+        store(x, to, 0, 1, rest, row)
+
+
+@jit(forceinline=True)
+def put_lines(y: Any, to: Any, q: Any, end: Any, tile: Any, plan: Any) -> None:
+    """Write vectors of some rows of positions at y[to + q]; up to y[end] anything may be written beyond."""
+    if to + (LINES - 1) * plan.ow + q + width(y) <= end:
+        store_whole(y, to + q, plan.ow, tile)
+    else:
+        store(y, to + q, plan.ow, (end - to) // plan.ow, plan.ow - q, tile)
+
+
+@functools.cache
+def window_reader(ways: int) -> Callable[..., Any]:
+    """Compile `read(x, at, rest)`: a row under windows that tile an image, dealt out; `rest` windows matter."""
+
+    @jit(forceinline=True)
+    def read(x: Any, at: Any, rest: Any) -> Any:
+        if at + ways * width(x) <= len(x):
+            return spread_out(load(x, at, 0, 1, ways))
+        return spread_out(load_line(x, at, rest * ways, ways, 0))
+
+    return read
+
+
 @functools.cache
 def dealer(ways: int) -> Callable[..., None]:
     """Compile `deal(lines, to, x, at, rows, rest, plan)`.
@@ -73,9 +167,8 @@ def dealer(ways: int) -> Callable[..., None]:
 
     @jit(forceinline=True)
     def deal_vectors(lines: Any, to: Any, x: Any, at: Any, rows: Any, rest: Any, plan: Any) -> None:
-        e, lanes = 0, width(x)
-        block = ways * lanes
-        for q in range(to, to + plan.places, lanes):
+        e, block = 0, ways * width(x)
+        for q in range(to, to + plan.places, width(x)):
             count = plan.w - e
             if block <= count:
                 total = load(x, at + e, 0, 1, ways)
@@ -111,15 +204,9 @@ def collector(ways: int) -> Callable[..., None]:
 
     @jit(forceinline=True)
     def collect_vectors(x: Any, at: Any, end: Any, parts: Any, start: Any, plan: Any) -> None:
-        lanes = width(x)
-        block = ways * lanes
-        for q in range(plan.places - lanes, -1, -lanes):
+        for q in range(plan.places - width(x), -1, -width(x)):
             e = q * ways
-            row = put_together(load(parts, start + q, plan.places, ways, 1))
-            if at + e + block <= end:
-                store_whole(x, at + e, 0, row)
-            else:
-                store(x, at + e, 0, 1, plan.w - e, row)
+            put(x, at + e, end, plan.w - e, put_together(load(parts, start + q, plan.places, ways, 1)))
 
     @jit(forceinline=True)
     def collect_elements(x: Any, at: Any, end: Any, parts: Any, start: Any, plan: Any) -> None:

@@ -738,6 +738,18 @@ def first_lane(typingctx: Any, tile: Any) -> Any:
 
 
 @intrinsic
+def first_true(typingctx: Any, tile: Any) -> Any:
+    """The number of the first true lane of a vector of comparisons; that of all lanes if none is true."""
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        bits = builder.bitcast(builder.extract_value(values[0], 0), ir.IntType(tile.lanes))
+        wide = builder.or_(builder.zext(bits, _INDEX), _INDEX(1 << tile.lanes))  # a bit beyond, which ends the search
+        return builder.cttz(wide, ir.IntType(1)(1))
+
+    return signature(types.intp, tile), emit
+
+
+@intrinsic
 def as_integers(typingctx: Any, tile: Any) -> Any:
     """The bits of floats, as signed integers."""
     return _with_other_type(tile, types.int32 if tile.dtype.bitwidth == 32 else types.int64)
