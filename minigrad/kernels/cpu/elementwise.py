@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import prange, types
+from numba import types
 from numba.extending import overload
 
-from minigrad.kernels.cpu.compiler import jit, kernel
+from minigrad.kernels.cpu.compiler import jit, shared
 from minigrad.kernels.cpu.exponential import exp
 from minigrad.kernels.cpu.memory import empty
 from minigrad.kernels.cpu.simd import (
@@ -59,40 +59,21 @@ class Runs(NamedTuple):
 def _unary(function: Callable[[Any], Any]) -> Kernel:
     function = jit(forceinline=True)(function)
 
-    @kernel
-    def share(out: Any, x: Any, threads: Any) -> None:
-        if threads == 1:  # a loop of threads has its price
-            part(0, len(out), out, x)
-        else:
-            for t in prange(threads):
-                part(t * len(out) // threads, (t + 1) * len(out) // threads, out, x)
-
-    @jit
-    def part(start: Any, stop: Any, out: Any, x: Any) -> None:
+    @shared
+    def part(_: Any, start: Any, stop: Any, out: Any, x: Any) -> None:
         for i in range(start, stop, width(out)):
             store_first(out, i, stop - i, function(load_first(x, i, stop - i, 0)))
 
-    return share
+    return part
 
 
 def _binary(function: Callable[[Any, Any], Any]) -> Kernel:
     function = jit(forceinline=True)(function)
 
-    @kernel
-    def share(
-        out: Any, x: Any, y: Any, length: Any, x_moves: Any, y_moves: Any, x_begins: Any, y_begins: Any, threads: Any
-    ) -> None:
-        if threads == 1:
-            part(0, len(out), out, x, y, length, x_moves, y_moves, x_begins, y_begins)
-        else:
-            for t in prange(threads):
-                start, stop = t * len(out) // threads, (t + 1) * len(out) // threads
-                part(start, stop, out, x, y, length, x_moves, y_moves, x_begins, y_begins)
-
-    @jit
+    @shared
     def part(
-        start: Any, stop: Any, out: Any, x: Any, y: Any, length: Any, x_moves: Any, y_moves: Any, x_begins: Any,
-        y_begins: Any
+        _: Any, start: Any, stop: Any, out: Any, x: Any, y: Any, length: Any, x_moves: Any, y_moves: Any,
+        x_begins: Any, y_begins: Any
     ) -> None:  # fmt: skip
         n = start // length
         while start < stop:
@@ -112,7 +93,7 @@ def _binary(function: Callable[[Any, Any], Any]) -> Kernel:
             rest = count - e
             store_first(out, to + e, rest, function(_vector(x, i + e, rest), _vector(y, j + e, rest)))
 
-    return share
+    return part
 
 
 def _vector(x: Any, at: Any, count: Any) -> Any:
@@ -180,7 +161,7 @@ BINARY = {
 }
 
 
-def shared(name: str, *arrays: Array) -> Array | None:
+def compute(name: str, *arrays: Array) -> Array | None:
     """Compute an op on all threads; None if its operands are no contiguous floats, or broadcast in short runs."""
     dtype = arrays[0].dtype
     if dtype.char not in "fd" or not all(array.dtype is dtype and array.flags.c_contiguous for array in arrays):
@@ -188,13 +169,13 @@ def shared(name: str, *arrays: Array) -> Array | None:
     flat = [array.reshape(-1) for array in arrays]
     if name in UNARY:
         out = empty(arrays[0].shape, dtype)
-        UNARY[name](out.reshape(-1), *flat, sharing(out.size))
+        UNARY[name](out.size, sharing(out.size), out.reshape(-1), *flat)
         return out
     runs = _runs(arrays[0].shape, arrays[1].shape)
     if runs is None:
         return None
     out = empty(runs.shape, dtype)
-    BINARY[name](out.reshape(-1), *flat, *runs[1:], sharing(out.size))
+    BINARY[name](out.size, sharing(out.size), out.reshape(-1), *flat, *runs[1:])
     return out
 
 

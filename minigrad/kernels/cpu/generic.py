@@ -24,7 +24,7 @@ def _compiled(name: str, *arrays: Array) -> Array | None:
     """Compute an op on large arrays by a compiled kernel; None if there is none for such operands."""
     from minigrad.kernels.cpu import elementwise
 
-    return elementwise.shared(name, *arrays)
+    return elementwise.compute(name, *arrays)
 
 
 class _Silence(threading.local):

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy.typing as npt
-from numba import prange
 
-from minigrad.kernels.cpu.compiler import jit, kernel
+from minigrad.kernels.cpu.compiler import jit, shared
 from minigrad.kernels.cpu.memory import empty
 from minigrad.kernels.cpu.simd import (
     arrange,
     first_lane,
     full,
+    lanes,
     load,
     load_first,
     load_part,
@@ -45,9 +45,10 @@ class Reduction(NamedTuple):
     """Compiled: what combines many elements into one.
 
     over_rows
-        `compute(y, x, count, parts, threads)`: the parts of each row of x, a row of `count`, into an element of y each.
+        `call(units, threads, y, x, count, parts)`: each part of each row of x, a row of `count`, into an element of y.
     over_columns
-        `compute(y, x, count, inner, parts, threads)`: the parts of each matrix (count inner) in x into a row of y each.
+        `call(units, threads, y, x, count, inner, parts, blocks)`: each part of each matrix (count inner) in x into a
+        row of y, by blocks of columns.
     over_run
         For kernels: so many elements from x[at] on into a number.
     over_lanes
@@ -72,16 +73,8 @@ class Step(NamedTuple):
 def _reduction(combine: Callable[[Any, Any], Any], start: float) -> Reduction:
     """Compile what combines elements by a function of tiles; nothing at all gives `start`."""
 
-    @kernel
-    def over_rows(y: Any, x: Any, count: Any, parts: Any, threads: Any) -> None:
-        if threads == 1:  # a loop of threads has its price
-            over_some(0, len(y), y, x, count, parts)
-        else:
-            for t in prange(threads):
-                over_some(t * len(y) // threads, (t + 1) * len(y) // threads, y, x, count, parts)
-
-    @jit
-    def over_some(begin: Any, stop: Any, y: Any, x: Any, count: Any, parts: Any) -> None:
+    @shared
+    def over_rows(_: Any, begin: Any, stop: Any, y: Any, x: Any, count: Any, parts: Any) -> None:
         n, part = begin // parts, begin % parts
         for k in range(begin, stop):
             first = part * PART
@@ -113,20 +106,11 @@ def _reduction(combine: Callable[[Any, Any], Any], start: float) -> Reduction:
         vector = combine(vector, roll(vector, 2))
         return first_lane(combine(vector, roll(vector, 1)))
 
-    @kernel
-    def over_columns(y: Any, x: Any, count: Any, inner: Any, parts: Any, threads: Any) -> None:
-        block = COLUMNS * width(x)
-        blocks = (inner + block - 1) // block
-        units = len(y) // inner * blocks
-        if threads == 1:
-            over_blocks(0, units, y, x, count, inner, parts, blocks)
-        else:
-            for t in prange(threads):
-                over_blocks(t * units // threads, (t + 1) * units // threads, y, x, count, inner, parts, blocks)
-
-    @jit
-    def over_blocks(first: Any, stop: Any, y: Any, x: Any, count: Any, inner: Any, parts: Any, blocks: Any) -> None:
-        for unit in range(first, stop):
+    @shared
+    def over_columns(
+        _: Any, begin: Any, stop: Any, y: Any, x: Any, count: Any, inner: Any, parts: Any, blocks: Any
+    ) -> None:
+        for unit in range(begin, stop):
             over_block(unit // blocks, unit % blocks * COLUMNS * width(x), y, x, count, inner, parts)
 
     @jit
@@ -160,9 +144,11 @@ def over_axes(reduction: Reduction, x: Array, axis: tuple[int, ...]) -> Array:
     for step in steps:
         x, y = y, empty((step.size,), x.dtype)
         if step.inner == 1:
-            reduction.over_rows(y, x, step.length, step.parts, sharing(x.size))
+            reduction.over_rows(step.size, sharing(x.size), y, x, step.length, step.parts)
         else:
-            reduction.over_columns(y, x, step.length, step.inner, step.parts, sharing(x.size))
+            blocks = -(-step.inner // (COLUMNS * lanes(x.dtype)))
+            units = step.size // step.inner * blocks
+            reduction.over_columns(units, sharing(x.size), y, x, step.length, step.inner, step.parts, blocks)
     return y.reshape(shape)
 
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import prange
 
-from minigrad.kernels.cpu.compiler import jit, kernel
+from minigrad.kernels.cpu.compiler import jit, shared
 from minigrad.kernels.cpu.exponential import exp
 from minigrad.kernels.cpu.memory import empty
 from minigrad.kernels.cpu.reduce import MAX, SUM
@@ -49,7 +48,8 @@ def _along(by_rows: Callable[..., None], axis: int, *arrays: Array) -> Array:
     x, y = (as_rows(array, axis) for array in (arrays[0], arrays[-1]))
     out = empty(x.shape, x.dtype)
     if out.size:
-        by_rows(*(array.reshape(-1, x.shape[-1]) for array in (out, x, y)), sharing(4 * x.size))
+        rows = [array.reshape(-1, x.shape[-1]) for array in (out, x, y)]
+        by_rows(len(rows[0]), sharing(4 * x.size), *rows)
     return np.moveaxis(out, -1, axis)
 
 
@@ -62,20 +62,12 @@ def _by_rows(function: Callable[..., None]) -> Callable[..., None]:
     """Compile a function of rows, `function(out, x, y)`, for matrices."""
     function = jit(function)
 
-    @kernel
-    def share(out: Any, x: Any, y: Any, threads: Any) -> None:
-        if threads == 1:  # a loop of threads has its price
-            some(0, len(out), out, x, y)
-        else:
-            for t in prange(threads):
-                some(t * len(out) // threads, (t + 1) * len(out) // threads, out, x, y)
-
-    @jit
-    def some(first: Any, stop: Any, out: Any, x: Any, y: Any) -> None:
+    @shared
+    def some(_: Any, first: Any, stop: Any, out: Any, x: Any, y: Any) -> None:
         for i in range(first, stop):
             function(out[i], x[i], y[i])
 
-    return share
+    return some
 
 
 @jit
