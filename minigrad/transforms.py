@@ -33,46 +33,55 @@ class _Run:
     def __init__(self, name: str, f: Function, arguments: dict[int, Tree], *, has_aux: bool = False) -> None:
         self.name = name
         leaves, self.arguments = flatten(arguments)
-        self.paths = [f"argument {path[1:].replace(']', '', 1)}" for path in self.arguments.paths()]
         with graph.recording(True):
-            self.inputs = [self._fresh(x, path) for x, path in zip(leaves, self.paths, strict=True)]
+            self.inputs = [self._fresh(x, i) for i, x in enumerate(leaves)]
             returned = f(self.arguments.unflatten(self.inputs))
         self.nodes = _nodes(self.inputs)
         if has_aux and not (isinstance(returned, tuple) and len(returned) == 2):
             raise OperandError(f"{name}: with has_aux the function returns (value, aux), not a {_kind(returned)}")
         result, aux = returned if has_aux else (returned, None)
         self.outputs, self.structure = flatten(result)
-        for y, path in zip(self.outputs, self.structure.paths(), strict=True):
+        for i, y in enumerate(self.outputs):
             if not isinstance(y, Tensor):
+                path = self.structure.paths()[i]
                 raise OperandError(f"{name}: the function returned a {_kind(y)}{path and f' at {path}'}, not a tensor")
         self.used, self.watched = self._reach(self.outputs)
         self.value = self.structure.unflatten(_seen(y, self.watched) for y in self.outputs)
-        leaves, structure = flatten(aux)
-        watched = self._reach([y for y in leaves if isinstance(y, Tensor)])[1]
-        self.aux = structure.unflatten(_seen(y, watched) if isinstance(y, Tensor) else y for y in leaves)
+        self.aux = self._beside(aux) if has_aux else None
 
-    def _fresh(self, x: Any, path: str) -> Tensor:
-        """x with a node of its own: a leaf, or an alias where x is already part of a graph."""
+    def _fresh(self, x: Any, i: int) -> Tensor:
+        """Leaf i with a node of its own: a leaf of the graph, or an alias where it is already part of one."""
         if not isinstance(x, Tensor):
-            raise OperandError(f"{self.name}: {path} is a {_kind(x)}, not a tensor")
+            raise OperandError(f"{self.name}: {self._place(i)} is a {_kind(x)}, not a tensor")
         if not is_floating(x.dtype):
             hint = "convert it with astype first, or leave it out of what is differentiated"
-            raise DtypeError(f"{self.name}: {path} of dtype {x.dtype} has no gradient\nhint: {hint}")
+            raise DtypeError(f"{self.name}: {self._place(i)} of dtype {x.dtype} has no gradient\nhint: {hint}")
         return ops.kinds.with_own_node(x)
+
+    def _place(self, i: int) -> str:
+        """Where leaf i stands among the arguments."""
+        number, parts = self.arguments.paths()[i][1:].split("]", 1)
+        return f"argument {number}{parts}"
 
     def _reach(self, results: Sequence[Tensor]) -> tuple[set[graph.Node], set[graph.Node]]:
         """Which of the fresh nodes the results come from, and all nodes that come from anything else."""
         order = graph.ancestors(_nodes(results))
         own = set(self.nodes)
         others = [node for node in order if node.op is None and node not in own]
-        return own.intersection(order), graph.descendants(order, others)
+        return own.intersection(order), graph.descendants(order, others) if others else set()
+
+    def _beside(self, aux: Tree) -> Tree:
+        """What came beside the result, as the outside may see it."""
+        leaves, structure = flatten(aux)
+        watched = self._reach([y for y in leaves if isinstance(y, Tensor)])[1]
+        return structure.unflatten(_seen(y, watched) if isinstance(y, Tensor) else y for y in leaves)
 
     def require_all_used(self) -> None:
         """Raise where the result does not come from an input."""
-        for path, node in zip(self.paths, self.nodes, strict=True):
+        for i, node in enumerate(self.nodes):
             if node not in self.used:
                 raise GraphError(
-                    f"{self.name}: the result does not depend on {path}\n"
+                    f"{self.name}: the result does not depend on {self._place(i)}\n"
                     "hint: with allow_unused=True its derivative is zero"
                 )
 

@@ -41,9 +41,15 @@ class Structure:
             If there are too many of them, or too few.
         """
         given = list(leaves)
-        if len(given) != self._count():
-            raise ArgumentError(f"unflatten: {len(given)} leaves for a tree of {self._count()}")
-        return self._build(iter(given))
+        rest = iter(given)
+        try:
+            tree = self._build(rest)
+            fits = not list(rest)
+        except StopIteration:
+            fits = False
+        if not fits:
+            raise ArgumentError(f"unflatten: {len(given)} leaves for a tree of {len(self.paths())}")
+        return tree
 
     def leaves(self, tree: Any, name: str = "the tree") -> list[Any]:
         """The leaves of a tree of this structure, in the order of this one.
@@ -60,9 +66,6 @@ class Structure:
     def paths(self) -> list[str]:
         """How python code would reach each leaf."""
         return list(self._paths(""))
-
-    def _count(self) -> int:
-        return 1 if self.kind is None else sum(part._count() for part in self.parts)
 
     def _build(self, leaves: Iterator[Any]) -> Any:
         if self.kind is None:
@@ -91,6 +94,9 @@ class Structure:
             yield from part._paths(f"{path}[{key!r}]")
 
 
+_LEAF = Structure(None)
+
+
 def flatten(tree: Any) -> tuple[list[Any], Structure]:
     """The leaves of a tree, and its structure, which makes trees of leaves.
 
@@ -116,7 +122,7 @@ def _structure(tree: Any, leaves: list[Any]) -> Structure:
     kind, keys = _kind_and_keys(tree)
     if kind is None:
         leaves.append(tree)
-        return Structure(None)
+        return _LEAF
     return Structure(kind, keys, tuple([_structure(tree[key], leaves) for key in keys]))
 
 

@@ -162,6 +162,14 @@ def test_numbers_are_ieee_and_silent() -> None:
             logarithm(mg.tensor([0.0]))
 
 
+def test_a_kernel_may_be_compiled() -> None:
+    numba = pytest.importorskip("numba")
+    compiled = numba.njit(lambda_named("square_of", lambda x: x * x))
+    square = mg.define_op("elementwise", lambda x: 2 * x)(compiled)
+    check_grads(square, X)
+    assert square(mg.tensor([3.0])).tolist() == [9.0]
+
+
 def test_a_check_runs_before_the_kernel() -> None:
     def check(x, *, axis):
         if axis >= x.ndim:
