@@ -28,6 +28,7 @@ from minigrad.kernels.cpu import (
     reduce,
     runs,
     softmaxes,
+    stacks,
     threads,
 )
 from minigrad.kernels.cpu import lines as lines_of_pools
@@ -71,6 +72,17 @@ def convolutions(draw, special=False):
     weight = draw(arrays((outputs, depth, *kernel), x.dtype))
     g = draw(arrays((n, outputs, *size), x.dtype, special))
     return x, weight, g, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+
+
+@st.composite
+def pointwise_convolutions(draw, special=False):
+    """The same with windows of one pixel, which are products of matrices."""
+    groups, depth, outputs = draw(st.integers(1, 2)), draw(st.integers(1, 9)), draw(st.integers(1, 20))
+    n, size = draw(st.integers(0, 9)), draw(pairs(1, 9))
+    x = draw(arrays((n, groups * depth, *size), special=special))
+    weight = draw(arrays((groups * outputs, depth, 1, 1), x.dtype))
+    g = draw(arrays((n, groups * outputs, *size), x.dtype, special))
+    return x, weight, g, {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": groups}
 
 
 @st.composite
@@ -126,6 +138,10 @@ def blocks(request):
         patch.setattr(conv, "POSITIONS", 12)
         patch.setattr(conv, "PRODUCTS", 12)
         patch.setattr(conv, "DEPTH", 5)
+        patch.setattr(conv, "BROAD", 1)
+        patch.setattr(conv, "PIXELS", 1)
+        patch.setattr(stacks, "DEPTH", 2)
+        patch.setattr(stacks, "PANELS", 1)
         patch.setattr(depthwise, "POSITIONS", 30)
         patch.setattr(depthwise, "NARROW", 1)
     for plan in runs.plan_runs, conv_pool._plan, depthwise._plan:
@@ -204,24 +220,29 @@ def magnitude(name, *inputs, **options):
 @pytest.mark.usefixtures("blocks")
 @pytest.mark.parametrize("special", [False, True])
 class TestConvolution:
+    cases = pytest.mark.parametrize("cases", [convolutions, pointwise_convolutions])
+
+    @cases
     @several
     @given(data=st.data())
-    def test_forward(self, special, data):
-        x, weight, _, options = data.draw(convolutions(special))
+    def test_forward(self, special, cases, data):
+        x, weight, _, options = data.draw(cases(special))
         check("conv2d", conv.conv2d, x, weight, terms=magnitude("conv2d", x, weight, **options), **options)
 
+    @cases
     @several
     @given(data=st.data())
-    def test_input(self, special, data):
-        x, weight, g, options = data.draw(convolutions(special))
+    def test_input(self, special, cases, data):
+        x, weight, g, options = data.draw(cases(special))
         options["shape"] = x.shape
         terms = magnitude("conv2d_input", g, weight, **options)
         check("conv2d_input", conv.conv2d_input, g, weight, terms=terms, **options)
 
+    @cases
     @several
     @given(data=st.data())
-    def test_weight(self, special, data):
-        x, weight, g, options = data.draw(convolutions(special))
+    def test_weight(self, special, cases, data):
+        x, weight, g, options = data.draw(cases(special))
         options["shape"] = weight.shape
         terms = magnitude("conv2d_weight", g, x, **options)
         check("conv2d_weight", conv.conv2d_weight, g, x, terms=terms, **options)

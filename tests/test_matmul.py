@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigrad.kernels.cpu import linalg, threads
+from minigrad.kernels.cpu import linalg, stacks, threads
 
 SIDES = st.integers(1, 70)
 
@@ -41,6 +41,41 @@ def test_tiles_equal_float64(rows, inner, columns, dtype, layouts, seed):
         assert (result.dtype, result.shape) == (x.dtype, exact.shape)
         assert (np.abs(result - exact) <= bound).all()
         assert result.tobytes() == multiply(x, y).tobytes()
+
+
+@given(
+    st.integers(1, 5),
+    st.integers(1, 3),
+    st.tuples(SIDES, st.integers(1, 200), SIDES),
+    st.sampled_from(["float32", "float64"]),
+    st.tuples(*[st.booleans()] * 2),
+    st.integers(0, 99),
+)
+@settings(max_examples=60, deadline=None)
+def test_stacks_equal_float64(n, groups, sizes, dtype, turned, seed):
+    random, (i, j, k) = np.random.default_rng(seed), sizes
+    one, many, y = (
+        random.standard_normal(shape).astype(dtype) for shape in ((groups, i, j), (n, groups, i, j), (n, groups, j, k))
+    )
+    wide_one, wide_many, wide_y = (a.astype("float64") for a in (one, many, y))
+    if turned[0]:
+        one, many = (np.ascontiguousarray(a.swapaxes(-1, -2)).swapaxes(-1, -2) for a in (one, many))
+    if turned[1]:
+        y = np.ascontiguousarray(y.swapaxes(-1, -2)).swapaxes(-1, -2)
+    bound = 20 * j * np.finfo(dtype).eps
+    for compute, x, exact in (
+        (stacks.products, one, wide_one @ wide_y),
+        (stacks.sum_of_products, many, (wide_many @ wide_y).sum(axis=0)),
+    ):
+        results = set()
+        for count in range(1, threads.limit() + 1):
+            threads.choose(count)
+            result = compute(x, y)
+            results.add(result.tobytes())
+        threads.choose(None)
+        assert len(results) == 1
+        assert result.dtype == dtype
+        np.testing.assert_allclose(result, exact, rtol=0, atol=bound * n)
 
 
 def test_the_bits_do_not_depend_on_the_threads():
@@ -114,7 +149,16 @@ def test_narrow_products_in_pieces(x, y, transposed, dtype):
 
 @pytest.mark.parametrize(
     ("x", "y"),
-    [((3, 70, 80), (3, 80, 90)), ((70, 80), (2, 2, 80, 90)), ((4, 1, 70, 80), (3, 80, 90)), ((0, 70, 80), (80, 90))],
+    [
+        ((3, 70, 80), (80, 90)),
+        ((70, 80), (3, 80, 9)),
+        ((2, 5, 2000), (2, 2000, 90)),
+        ((3, 70, 80), (3, 80, 90)),
+        ((70, 80), (2, 2, 80, 90)),
+        ((4, 1, 70, 80), (3, 80, 90)),
+        ((0, 70, 80), (80, 90)),
+        ((70, 80), (0, 80, 90)),
+    ],
 )
 def test_stacks_of_large_matrices(x, y):
     x, y = sized(x), sized(y)
@@ -126,7 +170,7 @@ def test_stacks_of_large_matrices(x, y):
 SPINNING = """
 import resource, time
 import numpy as np
-from minigrad.kernels.cpu import linalg, threads
+from minigrad.kernels.cpu import linalg, stacks, threads
 def busy():
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime

@@ -7,6 +7,7 @@ where a weight is not finite.
 
 import functools
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from numba import prange
 
 from minigrad.kernels import geometry
-from minigrad.kernels.cpu import depthwise, winograd, winograd_weight
+from minigrad.kernels.cpu import depthwise, stacks, winograd, winograd_weight
 from minigrad.kernels.cpu.compiler import jit, kernel
 from minigrad.kernels.cpu.memory import empty
 from minigrad.kernels.cpu.runs import copy_runs, plan_runs
@@ -40,6 +41,8 @@ POSITIONS = 1024  # outputs in a band, about, of the sums over taps
 DEPTH = 160  # taps in one sum of float32, about: what a tile reads stays in the L1 cache, and rounding is bounded
 PRODUCTS = 1024  # outputs in a band, about, of the sums over outputs
 PARTS = 32  # into so many parts the gradient of a weight is cut for the threads, where the batch allows
+BROAD = 64  # channels and outputs, from which on a convolution of pixels is a packed product of matrices
+PIXELS = 16  # of an image, from which on it is
 
 
 def conv2d(x: Array, weight: Array, *, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Array:
@@ -90,6 +93,9 @@ def correlate(x: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, 
         return np.zeros((n, o, *size), x.dtype)
     if depthwise.pays(weight.shape, groups, size):
         return depthwise.correlate(x, weight, size, stride, padding, dilation)
+    if _is_product(weight.shape, groups, tuple(image), size, stride, padding):
+        matrices, images = weight.reshape(groups, o // groups, channels), x.reshape(n, groups, channels, -1)
+        return stacks.products(matrices, images).reshape(n, o, *size)
     if window == [3, 3] and stride == dilation == (1, 1):
         faster = winograd.correlate(x, weight, size, padding, groups)
         if faster is not None:
@@ -107,6 +113,15 @@ def correlate(x: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, 
     compute = sums_over_taps(lanes(x.dtype), rows, columns)
     compute(flat_y, flat_x, packed, scratch, plan, n, groups, o // groups, channels, size[0], parts)
     return y
+
+
+def _is_product(
+    weight: tuple[int, ...], groups: int, image: tuple[int, ...], size: Pair, stride: Pair, padding: Pair
+) -> bool:
+    """Whether a convolution is a product of matrices, whose columns are pixels, and large enough to be packed."""
+    o, channels, *window = weight
+    plain = (window, image, stride, padding) == ([1, 1], size, (1, 1), (0, 0))
+    return plain and min(o // groups, channels) >= BROAD and math.prod(size) >= PIXELS
 
 
 @kernel
@@ -253,6 +268,9 @@ def conv2d_weight(
         return np.zeros(shape, g.dtype)
     if depthwise.pays(shape, groups, (oh, ow)):
         return depthwise.conv2d_weight(g, x, shape, stride, padding, dilation)
+    if _is_product(shape, groups, image, (oh, ow), stride, padding):
+        given, seen = g.reshape(n, groups, o // groups, -1), x.reshape(n, groups, channels, -1)
+        return stacks.sum_of_products(given, seen.swapaxes(2, 3)).reshape(shape)
     if window == [3, 3] and stride == dilation == (1, 1):
         faster = winograd_weight.weight_gradient(g, x, shape, padding, groups)
         if faster is not None:
