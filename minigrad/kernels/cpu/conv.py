@@ -8,7 +8,7 @@ where a weight is not finite.
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from minigrad.kernels import geometry
 from minigrad.kernels.cpu import depthwise, stacks, winograd, winograd_weight
 from minigrad.kernels.cpu.compiler import jit, kernel
 from minigrad.kernels.cpu.memory import empty
-from minigrad.kernels.cpu.runs import copy_runs, plan_runs
+from minigrad.kernels.cpu.runs import Runs, copy_runs, plan_runs
 from minigrad.kernels.cpu.simd import (
     broadcast,
     fma,
@@ -70,6 +70,9 @@ def conv2d_input(
     o, channels, *kernel = weight.shape
     swapped = weight.reshape(groups, o // groups, channels, *kernel).swapaxes(1, 2)
     swapped = swapped.reshape(groups * channels, o // groups, *kernel)
+    alone = stride == (1, 1) or kernel == [1, 1] or depthwise.pays(swapped.shape, groups, g.shape[2:])
+    if not alone and g.size * weight.size > 0:
+        return _input_of_strides(g, swapped, shape, stride, padding, dilation, groups)
     x = empty(shape, g.dtype)
     for residues in np.ndindex(*stride):
         part = x[:, :, residues[0] :: stride[0], residues[1] :: stride[1]]
@@ -81,6 +84,32 @@ def conv2d_input(
             return gradient
         part[...] = gradient
     return x
+
+
+def _input_of_strides(
+    g: Array, weight: Array, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> Array:
+    """Compute the gradient for all residues modulo the stride from one copy of g.
+
+    Tap u meets the elements of x that are u * dilation - padding modulo the stride, and none else.
+    """
+    (sh, sw), (h, w), (kh, kw) = stride, shape[2:], weight.shape[2:]
+    down, rows = np.divmod(np.arange(kh) * dilation[0] - padding[0], sh)
+    across, columns = np.divmod(np.arange(kw) * dilation[1] - padding[1], sw)
+    top, left = int(down.max()), int(across.max())
+    size, window = (-(-h // sh), -(-w // sw)), (top - int(down.min()) + 1, left - int(across.min()) + 1)
+    plan = plan_runs(g.shape[2:], size, window, (1, 1), (top, left), (1, 1), weight.shape[1], POSITIONS, DEPTH)
+    places = plan.taps.reshape(plan.channels, *window)
+    residues = list(np.ndindex(*stride))
+    met = [np.ix_(np.flatnonzero(rows == i), np.flatnonzero(columns == j)) for i, j in residues]
+    weights = [weight[:, :, us, vs] for us, vs in met]
+    taps = [places[:, top - down[us], left - across[vs]] for us, vs in met]
+    parts = _sum_over_taps(g, weights, taps, plan, size, groups)
+    x = empty((len(g), groups, len(weight) // groups, h, w), g.dtype)
+    for share, (i, j) in enumerate(residues):
+        part = x[..., i::sh, j::sw]
+        part[...] = parts[:, :, share, :, : part.shape[3], : part.shape[4]]
+    return x.reshape(shape)
 
 
 # Sums over taps
@@ -101,17 +130,35 @@ def correlate(x: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, 
         if faster is not None:
             return faster
     plan = plan_runs(tuple(image), size, tuple(window), stride, padding, dilation, channels, POSITIONS, DEPTH)
+    return _sum_over_taps(x, [weight], [plan.taps], plan, size, groups).reshape(n, o, *size)
+
+
+def _sum_over_taps(
+    x: Array, weights: Sequence[Array], taps: Sequence[Array], plan: Runs, size: Pair, groups: int
+) -> Array:
+    """Cross-correlate images with several weights, whose taps have places of their own, to (n g weights o/g h w)."""
+    n, (o, channels, *_) = len(x), weights[0].shape
     rows, columns = tile_of_sums(o // groups)
-    threads = get_num_threads()
-    bands, tiles = -(-size[0] // plan.rows), -(-o // groups // rows)
+    threads, tiles = get_num_threads(), -(-o // groups // rows)
+    bands = -(-size[0] // plan.rows)
     parts = min(tiles, -(-4 * threads // (n * bands * groups)))  # of the outputs, where the batch is small
-    packed = empty((groups * tiles * channels * plan.depth * rows,), x.dtype)
-    pack_weights(packed, np.ascontiguousarray(weight).reshape(-1), groups, o // groups, channels * plan.depth, rows)
+    depths = [math.prod(weight.shape[2:]) for weight in weights]
+    step = groups * tiles * channels * rows
+    packed = empty((step * sum(depths),), x.dtype)
+    firsts = np.cumsum([0, *depths[:-1]])
+    for weight, depth, first in zip(weights, depths, firsts, strict=True):
+        part = packed[first * step : (first + depth) * step]
+        pack_weights(part, np.ascontiguousarray(weight).reshape(-1), groups, o // groups, channels * depth, rows)
+    shares = np.stack([firsts * plan.channels, depths, firsts * step], axis=1)
     scratch = empty((threads, plan.size), x.dtype)
-    y = empty((n, o, *size), x.dtype)
-    flat_y, flat_x = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
+    y = empty((n, groups, len(weights), o // groups, *size), x.dtype)
+    flat_y, flat_x, places = (
+        y.reshape(-1),
+        np.ascontiguousarray(x).reshape(-1),
+        np.concatenate([t.ravel() for t in taps]),
+    )
     compute = sums_over_taps(lanes(x.dtype), rows, columns)
-    compute(flat_y, flat_x, packed, scratch, plan, n, groups, o // groups, channels, size[0], parts)
+    compute(flat_y, flat_x, packed, places, shares, scratch, plan, n, groups, o // groups, channels, size[0], parts)
     return y
 
 
@@ -161,24 +208,29 @@ def sums_over_taps(lanes: int, rows: int, columns: int) -> Callable[..., None]:
 
     @kernel
     def sum_blocks(
-        y: Any, x: Any, weight: Any, scratch: Any, plan: Any,
+        y: Any, x: Any, weight: Any, taps: Any, shares: Any, scratch: Any, plan: Any,
         n: Any, groups: Any, outputs: Any, channels: Any, height: Any, parts: Any
     ) -> None:  # fmt: skip
         threads, blocks = len(scratch), n * groups * -(-height // plan.rows) * parts
         for t in prange(threads):
             for block in range(t * blocks // threads, (t + 1) * blocks // threads):
-                sum_block(y, x, weight, scratch[t], plan, block, groups, outputs, channels, height, parts)
+                sum_block(
+                    y, x, weight, taps, shares, scratch[t], plan, block, groups, outputs, channels, height, parts
+                )  # fmt: skip
 
     @jit
     def sum_block(
-        y: Any, x: Any, weight: Any, runs: Any, plan: Any,
+        y: Any, x: Any, weight: Any, taps: Any, shares: Any, runs: Any, plan: Any,
         block: Any, groups: Any, outputs: Any, channels: Any, height: Any, parts: Any
     ) -> None:  # fmt: skip
-        """Compute one part of a group's outputs in one band of an image."""
+        """Compute one part of a group's outputs in one band of an image, for each of the weights.
+
+        `shares` has where the taps of a weight are, how many a channel has, and where the weight is.
+        """
         bands, tiles = -(-height // plan.rows), -(-outputs // rows)
         part, band, i = block % parts, block // parts % bands, block // parts // bands  # i: image and group
         group = i % groups
-        row, plane, depth = band * plan.rows, height * plan.width, channels * plan.depth
+        row, plane = band * plan.rows, height * plan.width
         run = min(plan.rows, height - row) * plan.width
         for c in range(0, channels, plan.channels):
             count = min(plan.channels, channels - c)
@@ -188,31 +240,34 @@ def sums_over_taps(lanes: int, rows: int, columns: int) -> Callable[..., None]:
                 source, start = runs, 0
             else:
                 start += row * plan.width
-            for p in range(0, run, wide):
-                for tile in range(part * tiles // parts, (part + 1) * tiles // parts):
-                    place = (i * outputs + tile * rows) * plane + row * plan.width + p
-                    sum_run(
-                        y, place, plane, min(rows, outputs - tile * rows), min(wide, run - p),
-                        source, start + p, plan.taps,
-                        weight, ((group * tiles + tile) * depth + c * plan.depth) * rows, count * plan.depth, c == 0
-                    )  # fmt: skip
+            for share in range(len(shares)):
+                tap, depth, first = shares[share, 0], shares[share, 1], shares[share, 2]
+                for p in range(0, run, wide):
+                    for tile in range(part * tiles // parts, (part + 1) * tiles // parts):
+                        output = (i * len(shares) + share) * outputs + tile * rows
+                        sum_run(
+                            y, output * plane + row * plan.width + p, plane,
+                            min(rows, outputs - tile * rows), min(wide, run - p), source, start + p, taps, tap,
+                            weight, first + ((group * tiles + tile) * channels + c) * depth * rows, count * depth,
+                            c == 0
+                        )  # fmt: skip
 
     whole_sum, part_sum = products(rows, columns), products_of_part(rows, narrow)
 
     @jit(forceinline=True)
     def sum_run(
-        y: Any, place: Any, plane: Any, height: Any, run: Any, x: Any, start: Any, taps: Any,
+        y: Any, place: Any, plane: Any, height: Any, run: Any, x: Any, start: Any, taps: Any, tap: Any,
         weight: Any, first: Any, depth: Any, fresh: Any
     ) -> None:  # fmt: skip
-        """y[m, p] (+)= the sum over k of weight[k, m] * x[taps[k] + p], for one tile of outputs and a run of p."""
+        """y[m, p] (+)= the sum over k of weight[k, m] * x[taps[tap + k] + p], for a tile of outputs and a run of p."""
         if run == wide:
-            total = whole_sum(x, start, taps, 0, weight, first, depth)
+            total = whole_sum(x, start, taps, tap, weight, first, depth)
             if not fresh:
                 total = load_part(y, place, plane, rows, columns, height, wide) + total
             store(y, place, plane, height, wide, total)
             return
         for p in range(0, run, narrow * lanes):
-            rest = part_sum(x, start + p, taps, 0, weight, first, depth, run - p)
+            rest = part_sum(x, start + p, taps, tap, weight, first, depth, run - p)
             if not fresh:
                 rest = load_part(y, place + p, plane, rows, narrow, height, run - p) + rest
             store(y, place + p, plane, height, run - p, rest)
