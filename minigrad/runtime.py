@@ -56,8 +56,8 @@ def set_conv_precision(name: str) -> None:
     ----------
     name
         "highest": those sums only. "high", as at the start: also squares of 2x2, with less than half of the
-        multiplications and about the same error. "medium": also squares of 4x4, with a quarter of the multiplications
-        and five times the error.
+        multiplications, about the same error, and up to twice the error in the gradient of the weight. "medium": also
+        squares of 4x4, with a quarter of the multiplications and five times the error.
 
     Raises
     ------

@@ -64,6 +64,16 @@ def output_shape(
     return (n, o, *sizes)
 
 
+def images_and_weight(
+    op: str, x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: Any
+) -> tuple[list[Any], dict[str, Any], list[Any], tuple[int, ...]]:
+    """The inputs and options of a convolution, its rows for errors, and the shape of its output."""
+    inputs = arrays(op, ("x", "weight"), (x, weight), (X, WEIGHT))
+    options = settings(op, stride, padding, dilation, groups)
+    rows = [("x", X, inputs[0]), ("weight", WEIGHT, inputs[1])]
+    return inputs, options, rows, output_shape(op, inputs[0].shape, inputs[1].shape, rows, options)
+
+
 def _conv_shapes(draw: Draw) -> tuple[Any, Any, dict[str, Any]]:
     groups = draw.choice([1, 1, 2])
     window = (draw.integer(1, 3), draw.integer(1, 3))
@@ -160,10 +170,7 @@ def conv2d(x: Any, weight: Any, /, *, stride: Any = 1, padding: Any = 0, dilatio
     tensor([[[[4., 4.],
               [4., 4.]]]])
     """
-    inputs = arrays("conv2d", ("x", "weight"), (x, weight), (X, WEIGHT))
-    options = settings("conv2d", stride, padding, dilation, groups)
-    rows = [("x", X, inputs[0]), ("weight", WEIGHT, inputs[1])]
-    output_shape("conv2d", inputs[0].shape, inputs[1].shape, rows, options)
+    inputs, options, _, _ = images_and_weight("conv2d", x, weight, stride, padding, dilation, groups)
     return inputs, options
 
 

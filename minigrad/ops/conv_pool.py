@@ -127,10 +127,8 @@ def conv2d_pool(
               [0., 0.]]]])
     """
     op = "conv2d_pool"
-    inputs = conv.arrays(op, ("x", "weight"), (x, weight), (conv.X, conv.WEIGHT))
-    options = conv.settings(op, 1, padding, 1, groups)
-    rows = [("x", conv.X, inputs[0]), ("weight", conv.WEIGHT, inputs[1])]
-    _, o, *sides = conv.output_shape(op, inputs[0].shape, inputs[1].shape, rows, options)
+    inputs, options, rows, shape = conv.images_and_weight(op, x, weight, 1, padding, 1, groups)
+    _, o, *sides = shape
     window = pair(op, "pool", pool, 1)
     require(
         window[0] * window[1] <= MOST_PLACES, ArgumentError, f"{op}: pool = {window} has more than {MOST_PLACES} places"
