@@ -31,7 +31,7 @@ RANK = {room: rank for rank, rooms in enumerate(LINE) for room in rooms}
 OUTSIDE = {  # who may import what does not come with Python
     "numba": ("minigrad/kernels/cpu/", "minigrad/kernels/cuda/"),
     "PIL": ("minigrad/data/", "demos/"),
-    "hypothesis": ("minigrad/testing/strategies.py",),
+    "hypothesis": ("minigrad/testing/",),
     "matplotlib": ("demos/",),
     "tqdm": ("minigrad/warmup.py", "demos/"),
 }

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 from minigrad.ops.kinds import REGISTRY, Composite, Discrete, Fused, Record
 from minigrad.testing import CheckError, check_grads
-from minigrad.testing.strategies import calls
+from minigrad.testing.records import calls
 
 SMOOTH = [name for name, record in sorted(REGISTRY.items()) if not isinstance(record, Discrete)]
 FLAT = [name for name in SMOOTH if not any(getattr(REGISTRY[name], "partials", [1]))]

@@ -15,7 +15,7 @@ from minigrad.ops.samples import Call, Draw
 Key = tuple[Any, ...]
 
 
-def _key_sample(draw: Draw, shape: tuple[int, ...]) -> Key:
+def key_sample(draw: Draw, shape: tuple[int, ...]) -> Key:
     """A key of every sort: integers, slices, None, Ellipsis, index arrays, a mask."""
     if shape and draw.integer(0, 5) == 0:
         return (draw.integers(shape, 0, 2).astype(bool),)
@@ -35,7 +35,7 @@ def _key_sample(draw: Draw, shape: tuple[int, ...]) -> Key:
 
 def _getitem_sample(draw: Draw) -> Call:
     shape = draw.shape()
-    return (draw.array(shape), _key_sample(draw, shape)), {}
+    return (draw.array(shape), key_sample(draw, shape)), {}
 
 
 @linear(
@@ -77,7 +77,7 @@ def getitem(x: Any, key: Any, /) -> Any:
 
 def _scatter_sample(draw: Draw) -> Call:
     shape = draw.shape()
-    key = _key_sample(draw, shape)
+    key = key_sample(draw, shape)
     return (draw.array(np.zeros(shape)[key].shape), key), {"shape": shape}
 
 
@@ -130,7 +130,7 @@ def _taken_by_winners(g: Any, x: Any, value: Any, key: Key) -> Any:
 
 def _put_sample(draw: Draw) -> Call:
     shape = draw.shape()
-    key = _key_sample(draw, shape)
+    key = key_sample(draw, shape)
     selected = np.zeros(shape)[key].shape
     value = tuple(1 if draw.boolean() else size for size in selected[draw.integer(0, len(selected)) :])
     return (draw.array(shape), key, draw.array(value)), {}
