@@ -21,8 +21,8 @@ LINE = [
     {"random", "nonfinite"},
     {"transforms", "recompute", "drawing"},
     {"nn", "optim", "data", "io"},
-    {"testing"},
     {"warmup"},
+    {"testing"},
     {"__main__"},
     {"demos"},
 ]

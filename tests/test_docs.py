@@ -8,6 +8,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.ops import elementwise, samples
+from minigrad.testing import CheckError
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -53,6 +54,35 @@ def test_the_page_on_differentiation_runs() -> None:
     session = "\n".join(blocks("docs/differentiation.md"))
     examples = doctest.DocTestParser().get_doctest(session, {}, "differentiation", None, 0)
     assert doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(examples).failed == 0
+
+
+TESTING = blocks("docs/testing.md")
+
+
+@pytest.mark.parametrize("code", TESTING, ids=lambda code: code.split("\n")[0].removeprefix("# "))
+def test_the_files_about_testing_pass(code: str, tmp_path: Path) -> None:
+    names: dict[str, object] = {}
+    exec(compile(code, "docs/testing.md", "exec"), names)
+    tests = [test for name, test in names.items() if name.startswith("test_")]
+    assert tests
+    for test in tests:
+        test()  # type: ignore[operator]
+
+
+def wrong_report() -> str:
+    """What docs/testing.md shows of a wrong gradient."""
+    code = next(code for code in TESTING if "energy" in code)
+    names: dict[str, object] = {}
+    exec(compile(code.replace("force[:-1] -=", "force[:-1] +="), "test_my_numpy.py", "exec"), names)
+    with pytest.raises(CheckError) as caught:
+        names["test_energy"]()  # type: ignore[operator]
+    return str(caught.value)
+
+
+def test_the_report_of_a_wrong_gradient_is_the_real_one() -> None:
+    (shown,) = re.findall(r"```text\n(.*?)```", (ROOT / "docs/testing.md").read_text(encoding="utf-8"), re.S)
+    same = lambda text: re.sub(r"[▁▂▃▄▅▆▇█]+|\d\.\d+e?-?\d*", "#", text)  # last digits differ between machines
+    assert same(shown.strip()) == same(wrong_report())
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())

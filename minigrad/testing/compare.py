@@ -98,6 +98,8 @@ def check_order(
     if products.tangent is not None:
         _compare_tangent(products, products.tangent, found, where, accept)
         compare_modes(products, found, where)
+        if elements:
+            found.facts.append(f"{where}a tangent along a random direction, both modes with each other")
     if not accept:
         _look_for_kinks(products, found, where)
     suspicious = len(found.problems) > before
