@@ -11,7 +11,6 @@ from html import escape
 from minigrad import graph
 from minigrad.errors import ArgumentError, GraphError, shape_text
 from minigrad.graph import Node
-from minigrad.ops.kinds import Elementwise
 from minigrad.tensor import Tensor
 
 MOST = 1000
@@ -119,24 +118,20 @@ def draw_graph(tensor: Tensor, names: Mapping[str, Tensor] | Iterable[tuple[str,
 def _boxes(tensor: Tensor, names: dict[str, Tensor]) -> list[_Box]:
     """All boxes with their edges, each below what it was computed from."""
     order = graph.ancestors([tensor._node])  # type: ignore[list-item]
-    shapes: dict[Node, tuple[int, ...]] = {x._node: x.shape for x in names.values() if x._node is not None}
-    shapes[order[-1]] = tensor.shape
     named = {x._node or id(x._array): name for name, x in names.items()}
     constants: dict[Node, list[_Box]] = {}
-    for node in reversed(order):  # the shape of a result is known before those of the inputs are asked for
-        for i, (parent, shape) in enumerate(zip(node.parents, _input_shapes(node, shapes.get(node)), strict=True)):
-            if parent is not None and shape is not None:
-                shapes.setdefault(parent, shape)
-            elif parent is None and shape is not None and shape.count(1) < len(shape):
-                value = node.saved[i] if node.saved and i < len(node.saved) else None
-                name = named.get(id(value), "constant")
-                constants.setdefault(node, []).append(_Box("constant", [name, shape_text(shape)]))
+    for node in order:
+        for parent, value in zip(node.parents, node.saved or (), strict=False):
+            shape = () if parent is not None or value is None else value.shape
+            if shape.count(1) < len(shape):
+                box = _Box("constant", [named.get(id(value), "constant"), shape_text(shape)])
+                constants.setdefault(node, []).append(box)
     found: dict[Node, _Box] = {}
     boxes: list[_Box] = []
     for node in order:
         lines = [name for name in (node.op.name if node.op else None, named.get(node)) if name] or ["leaf"]
-        box = _Box("op" if node.op else "leaf", lines + ([shape_text(shapes[node])] if node in shapes else []))
-        if isinstance(node.options, dict) and node.op is not None:
+        box = _Box("op" if node.op else "leaf", [*lines, shape_text(node.shape)])
+        if node.op is not None and isinstance(getattr(node, "options", None), dict):
             box.hint = ", ".join(f"{name}={value!r}" for name, value in node.options.items())
         box.above = [*dict.fromkeys(found[parent] for parent in node.parents if parent is not None)]
         box.above += constants.get(node, [])
@@ -147,15 +142,6 @@ def _boxes(tensor: Tensor, names: dict[str, Tensor]) -> list[_Box]:
         for other in box.above:
             other.below.append(box)
     return boxes
-
-
-def _input_shapes(node: Node, shape: tuple[int, ...] | None) -> Sequence[tuple[int, ...] | None]:
-    """The shapes of an op's inputs, as far as its node tells; `shape` is that of the result."""
-    count = len(node.parents)
-    if isinstance(node.op, Elementwise):
-        return node.options or [shape] * count
-    kept = [getattr(value, "shape", None) for value in (node.saved or ())[:count]]
-    return kept + [None] * (count - len(kept))
 
 
 # ---- layout ----------------------------------------------------------------------------------------------------------

@@ -113,12 +113,12 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     import difflib  # needed after a miss only
 
     names = list(known)
-    guess = _ELSEWHERE.get(name)
+    guess = ELSEWHERE.get(name)
     near = [guess] if guess in names else difflib.get_close_matches(name, names, n=1, cutoff=0.7)
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
-_ELSEWHERE = {
+ELSEWHERE = {
     "view": "reshape",
     "permute": "permute_dims",
     "transpose": "permute_dims",

@@ -9,7 +9,7 @@ Nodes keep arrays, never variables, and point only to older nodes: there are no 
 
 import functools
 import itertools
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
@@ -19,6 +19,8 @@ import numpy as np
 
 from minigrad import kernels
 from minigrad.errors import DeviceError, GraphError, message
+
+new = object.__new__
 
 
 class Spec:
@@ -42,8 +44,6 @@ class Variable:
     __slots__ = ("__weakref__", "_array", "_node")
     _array: Any
     _node: "Node | None"
-    _result_class: "ClassVar[type[Variable]]"
-    """The class of what ops make of this variable."""
 
     @property
     def dtype(self) -> np.dtype:
@@ -68,7 +68,16 @@ class Variable:
         return variable
 
 
-Variable._result_class = Variable
+Result: Any = Variable
+"""The class of what ops make; `tensor.py` puts its own here."""
+
+
+def wrap(array: Any, node: "Node | None" = None) -> Any:
+    """The result of an op."""
+    variable = new(Result)
+    variable._array = array
+    variable._node = node
+    return variable
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -103,16 +112,20 @@ class Op:
         """
         return (*map(Spec.of, arrays), None)
 
-    def pull(self, node: "Node", g: Any, wanted: Collection["Node | None"]) -> Sequence[Any]:
+    def pull(self, node: "Node", g: Any, parents: "Sequence[Node | None]") -> Sequence[Any]:
         """The cotangents of all inputs, from the cotangent g of the output.
 
-        None stands for zero, and for an input whose node is not among the wanted ones.
+        None stands for zero, and for an input that has no node among `parents`: those of `node` that want theirs.
         """
-        *inputs, out = node.restore(g)
+        *inputs, out = node.restore()
         return [
-            self.cotangent(i, g, inputs, out, node.options) if parent is not None and parent in wanted else None
-            for i, parent in enumerate(node.parents)
+            None if parent is None else self.cotangent(i, g, inputs, out, node.options)
+            for i, parent in enumerate(parents)
         ]
+
+    def pull_arrays(self, node: "Node", g: Any, parents: "Sequence[Node | None]") -> Sequence[Any]:
+        """What `pull` does, from and to arrays, in a sweep that is not recorded."""
+        return [None if one is None else one._array for one in self.pull(node, wrap(g), parents)]
 
     def cotangent(self, i: int, g: Any, inputs: Sequence[Any], out: Any, options: dict[str, Any]) -> Any:
         """The cotangent of input i, from the cotangent g of the output; None for zero."""
@@ -120,7 +133,7 @@ class Op:
 
     def push(self, node: "Node", tangents: Sequence[Any]) -> Any:
         """The tangent of the output, from those of the inputs (None for zero, but not all)."""
-        *inputs, out = node.restore(next(tangent for tangent in tangents if tangent is not None))
+        *inputs, out = node.restore()
         return self.tangent(tangents, inputs, out, node.options)
 
     def tangent(self, tangents: Sequence[Any], inputs: Sequence[Any], out: Any, options: dict[str, Any]) -> Any:
@@ -128,7 +141,11 @@ class Op:
         raise GraphError(f"{self.name} has no derivative")
 
 
-_creation = itertools.count()
+creation = itertools.count()
+"""Numbers for nodes: one is younger than its parents, so sorting by number is topological."""
+
+ADD = kernels.Kernels("add")
+"""How cotangents of a type are added up, in a sweep of arrays."""
 
 
 class Node:
@@ -139,37 +156,42 @@ class Node:
     given up; the way to the parents stays, so that a later sweep sees what it has lost.
     """
 
-    __slots__ = ("__weakref__", "grad", "hooks", "op", "options", "order", "parents", "saved")
+    __slots__ = ("__weakref__", "grad", "hooks", "op", "options", "order", "parents", "saved", "shape")
+    shape: tuple[int, ...]
+    op: Op | None
+    parents: "tuple[Node | None, ...]"
+    saved: tuple[Any, ...] | None
+    options: Any
+    order: int
+    grad: Any
 
-    def __init__(
-        self,
+    @classmethod
+    def of(
+        cls,
+        shape: tuple[int, ...],
         op: Op | None = None,
         parents: "tuple[Node | None, ...]" = (),
         saved: tuple[Any, ...] | None = (),
         options: Any = None,
-    ) -> None:
-        self.op = op
-        self.parents = parents
-        self.saved = saved
-        self.options = options
-        self.grad: Any = None
-        self.order = next(_creation)  # a node is younger than its parents: sorting by order is topological
+    ) -> "Node":
+        """A node from its parts. There is no `__init__`: without one a class is called in half the time."""
+        node = cls()
+        node.shape, node.op, node.parents, node.saved, node.options = shape, op, parents, saved, options
+        node.order = next(creation)
+        node.grad = None
+        return node
 
-    def restore(self, like: Variable) -> list[Any]:
+    def restore(self) -> list[Any]:
         """The saved inputs and output as variables; Specs stay Specs."""
-        if self.saved is None:
-            self.complain()
-        count = len(self.parents) + 1
-        return [value if value.__class__ is Spec else self.value(i, like) for i, value in enumerate(self.saved[:count])]
+        saved = (self.saved or ())[: len(self.parents) + 1]
+        return [value if value.__class__ is Spec else self.value(i) for i, value in enumerate(saved)]
 
-    def value(self, i: int, like: Variable) -> Any:
+    def value(self, i: int) -> Any:
         """The saved input i (after the inputs: the output) as a variable, in the graph if it is being recorded."""
-        variable = object.__new__(like._result_class)
-        variable._array = self.saved[i]  # type: ignore[index]
-        variable._node = None
+        node = None
         if is_recording():
-            variable._node = self.parents[i] if i < len(self.parents) else self
-        return variable
+            node = self.parents[i] if i < len(self.parents) else self
+        return wrap(self.saved[i], node)  # type: ignore[index]
 
     def hook(self, key: Any, function: Callable[[Any], Any]) -> dict[Any, Callable[[Any], Any]]:
         """Have sweeps show the complete cotangent to a function; returns the hooks, where its key takes it away."""
@@ -231,10 +253,10 @@ def apply(op: Op, inputs: Sequence[Variable], options: dict[str, Any]) -> Any:
     out = op.kernel[arrays[0].__class__](*arrays, **options)
     node = None
     if parents and op.differentiable and out.dtype.kind == "f":
-        node = Node(op, parents, op.save(arrays, parents, out), options)
+        node = Node.of(out.shape, op, parents, op.save(arrays, parents, out), options)
     if watch is not None:
         watch.ran(op, arrays, out, node, options)
-    return inputs[0]._result_class._wrap(out, node)
+    return wrap(out, node)
 
 
 def unwrap(op: Op, inputs: Sequence[Variable]) -> tuple[list[Any], tuple[Node | None, ...]]:
@@ -294,34 +316,42 @@ def pull(
     """
     useful = None if targets is None else descendants(ancestors(cotangents, targets), targets)
     ends = set(targets or ())
-    found = {node: g for node, g in cotangents.items() if useful is None or node in useful}
+    plain = not (create_graph or hooked or watch)  # nobody looks at a cotangent on its way: arrays will do
+    found = {node: g._array if plain else g for node, g in cotangents.items() if useful is None or node in useful}
     queue = [(-node.order, node) for node in found]
     heapify(queue)
     reached: dict[Node, Any] = {}
     with recording(create_graph):
         while queue:  # whatever adds to the cotangent of the newest node is newer still, so it is complete
             node = heappop(queue)[1]
-            g = found.pop(node)
-            if node in ends:
+            g, op, parents = found.pop(node), node.op, node.parents
+            if ends and node in ends:
                 reached[node] = g
                 continue
             if hooked:
                 g = through_hooks(node, g)
-            if node.op is None:
+            if op is None:
                 reached[node] = g
                 continue
-            parents, rules = node.parents, node.op if watch is None else watch
-            for parent, cotangent in zip(parents, rules.pull(node, g, useful or parents)):  # noqa: B905
+            if node.saved is None:
+                node.complain()
+            if useful is not None:
+                parents = tuple([parent if parent in useful else None for parent in parents])
+            rule = op.pull_arrays if plain else (watch or op).pull
+            for i, cotangent in enumerate(rule(node, g, parents)):
+                parent = parents[i]
                 if parent is None or cotangent is None:
                     continue
-                if parent in found:
-                    found[parent] = found[parent] + cotangent
-                else:
+                if parent not in found:
                     found[parent] = cotangent
                     heappush(queue, (-parent.order, parent))
+                elif plain:
+                    found[parent] = ADD[cotangent.__class__](found[parent], cotangent)
+                else:
+                    found[parent] = found[parent] + cotangent
             if free:
                 node.saved = None
-    return reached
+    return {node: wrap(g) for node, g in reached.items()} if plain else reached
 
 
 def through_hooks(node: Node, g: Any) -> Any:
@@ -360,5 +390,7 @@ def push(roots: Sequence[Node], tangents: Mapping[Node, Any], *, create_graph: b
                 continue
             inward = [None if parent is None else found.get(parent) for parent in node.parents]
             if any(tangent is not None for tangent in inward):
+                if node.saved is None:
+                    node.complain()
                 found[node] = (node.op if watch is None else watch).push(node, inward)
     return {node: found[node] for node in roots if node in found}

@@ -9,7 +9,7 @@ import linecache
 import os
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -105,9 +105,9 @@ class _Watch:
             raise NonFiniteError(f"{message(f'{op.name} {made}', rows)}\n{line}")
 
     @staticmethod
-    def pull(node: Node, g: Any, wanted: Collection[Node | None]) -> Sequence[Any]:
+    def pull(node: Node, g: Any, parents: Sequence[Node | None]) -> Sequence[Any]:
         """The cotangents that the op's rules give, each looked at."""
-        cotangents = _run_rule(node, node.op.pull, g, wanted)  # type: ignore[union-attr]
+        cotangents = _run_rule(node, node.op.pull, g, parents)  # type: ignore[union-attr]
         for i, cotangent in enumerate(cotangents):
             _check(node, "backward", f"the cotangent of input {i}", cotangent, [("cotangent", g)])
         return cotangents

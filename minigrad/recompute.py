@@ -6,13 +6,13 @@ passes between these and the hub is a `_Parts`, so that the function runs again 
 """
 
 import functools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
 from minigrad import graph
 from minigrad.errors import GraphError
-from minigrad.graph import Node, Op, is_recording
+from minigrad.graph import Node, Op, is_recording, wrap
 from minigrad.ops.kinds import with_own_node
 from minigrad.random import Draws
 from minigrad.tensor import Tensor
@@ -59,10 +59,12 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
         first = _Run(call, [x.detach() for x in call.inputs], call.draws)
         call.closed = first.closed
         parents = (*[x._node for x in call.inputs], *first.closed)
-        hub = Node(_HUB, parents, tuple(x._array for x in call.inputs), call)
+        hub = Node.of((), _HUB, parents, tuple(x._array for x in call.inputs), call)
         call.inputs = []  # the hub gives them up when it is freed
         return first.structure.unflatten(
-            Tensor._wrap(y._array, Node(_PART, (hub,), (), i) if parents else None) if i in first.made else y
+            Tensor._wrap(y._array, Node.of(y.shape, _PART, (hub,), (), i) if parents else None)
+            if i in first.made
+            else y
             for i, y in enumerate(first.results)
         )
 
@@ -99,7 +101,7 @@ class _Run:
     """One run of a call: nodes for its inputs, older nodes that it read from, its results, and which it made."""
 
     def __init__(self, call: _Call, inputs: Sequence[Tensor], draws: Draws) -> None:
-        born = Node()
+        born = Node.of(())
         with graph.recording(True), draws:
             fresh = [with_own_node(x) for x in inputs]
             leaves = list(call.others)
@@ -115,19 +117,22 @@ class _Run:
         self.closed = list(dict.fromkeys(node for node in above if node.order < born.order))
 
 
-class _Parts(dict[int, Tensor]):
-    """Cotangents, or tangents, of some of the results of a call."""
+class _Parts(dict[int, Any]):
+    """Cotangents, or tangents, of some of the results of a call: tensors, or in a sweep of arrays these."""
 
-    def __add__(self, other: Mapping[int, Tensor]) -> "_Parts":
+    def __add__(self, other: Mapping[int, Any]) -> "_Parts":
         return _Parts({**self, **other})
+
+
+graph.ADD[_Parts] = _Parts.__add__
 
 
 class _Hub(Op):
     """A call of a checkpointed function, from its inputs and what else it reads to its results together."""
 
-    def pull(self, node: Node, g: _Parts, wanted: Collection[Node | None]) -> Sequence[Any]:
+    def pull(self, node: Node, g: _Parts, parents: Sequence[Node | None]) -> Sequence[Any]:
         """The cotangents of the inputs and of what else was read."""
-        run = self._again(node, next(iter(g.values())))
+        run = self._again(node)
         seeds: dict[Node, Tensor] = {}
         for i, part in g.items():
             made = run.made[i]
@@ -137,28 +142,33 @@ class _Hub(Op):
         for one in run.own:  # f may have put hooks on its arguments; on what else it read they are the outer sweep's
             if one in found:
                 found[one] = graph.through_hooks(one, found[one])
-        return [found.get(one) if parent in wanted else None for one, parent in zip(targets, node.parents, strict=True)]
+        return [None if parent is None else found.get(one) for one, parent in zip(targets, parents, strict=True)]
+
+    def pull_arrays(self, node: Node, g: Any, parents: Sequence[Node | None]) -> Sequence[Any]:
+        """The same, from and to arrays."""
+        found = self.pull(node, _Parts({i: wrap(part) for i, part in g.items()}), parents)
+        return [None if one is None else one._array for one in found]
 
     def push(self, node: Node, tangents: Sequence[Any]) -> Any:
         """The tangents of the results."""
-        run = self._again(node, next(one for one in tangents if one is not None))
+        run = self._again(node)
         targets = [*run.own, *run.closed]
         moving = {one: tangent for one, tangent in zip(targets, tangents, strict=True) if tangent is not None}
         found = graph.push([*run.made.values()], moving, create_graph=is_recording())
         return _Parts({i: found[made] for i, made in run.made.items() if found.get(made) is not None})
 
-    def _again(self, node: Node, like: Tensor) -> _Run:
-        if node.saved is None:
-            node.complain()
-        return node.options.again([node.value(i, like) for i in range(len(node.saved))])
+    def _again(self, node: Node) -> _Run:
+        return node.options.again([node.value(i) for i in range(len(node.saved or ()))])
 
 
 class _Part(Op):
     """One of the results of a call."""
 
-    def pull(self, node: Node, g: Tensor, wanted: Collection[Node | None]) -> Sequence[Any]:
+    def pull(self, node: Node, g: Any, parents: Sequence[Node | None]) -> Sequence[Any]:
         """The cotangent as a part of the hub's."""
         return [_Parts({node.options: g})]
+
+    pull_arrays = pull
 
     def push(self, node: Node, tangents: Sequence[Any]) -> Any:
         """The part of the hub's tangents."""
@@ -166,4 +176,4 @@ class _Part(Op):
 
 
 _HUB = _Hub(name="checkpoint", bind=checkpoint)
-_PART = _Part(name="result", bind=checkpoint)
+_PART = _Part(name="checkpoint result", bind=checkpoint)

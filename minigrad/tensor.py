@@ -12,7 +12,7 @@ import numpy as np
 
 from minigrad import graph, kernels, ops
 from minigrad.dtypes import boolean, float32, int64, is_floating
-from minigrad.errors import DtypeError, GraphError, OperandError, ShapeError, shape_text, suggestion
+from minigrad.errors import ELSEWHERE, DtypeError, GraphError, OperandError, ShapeError, shape_text, suggestion
 
 Axis = int | tuple[int, ...] | None
 
@@ -106,7 +106,7 @@ class Tensor(graph.Variable):
         elif self._node is None:
             if not is_floating(self.dtype):
                 raise DtypeError(f"a tensor of dtype {self.dtype} has no gradient\nhint: convert it with astype first")
-            self._node = graph.Node()
+            self._node = graph.Node.of(self.shape)
 
     @property
     def is_leaf(self) -> bool:
@@ -116,7 +116,7 @@ class Tensor(graph.Variable):
     @property
     def grad(self) -> "Tensor | None":
         """What backward has gathered for this leaf; None before the first backward."""
-        return None if self._node is None else self._node.grad
+        return self._node.grad if self._node is not None and self._node.op is None else None
 
     @grad.setter
     def grad(self, value: "Tensor | None") -> None:
@@ -216,10 +216,6 @@ class Tensor(graph.Variable):
         if self.requires_grad:
             notes.append("requires_grad=True")
         return f"tensor({', '.join([text, *notes])})"
-
-    def __getattr__(self, name: str) -> Any:
-        near = "" if name.startswith("__") else suggestion(name, dir(type(self)))  # numpy asks for many a __name__
-        raise AttributeError(f"Tensor has no attribute {name!r}{near}")
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else str(self)
@@ -354,7 +350,7 @@ class Tensor(graph.Variable):
         return ops.matmul(other, self)
 
     def __neg__(self) -> "Tensor":
-        return ops.negative(self)
+        return ops.negative.unary(self)
 
     def __pos__(self) -> Self:
         return self
@@ -516,7 +512,25 @@ class Tensor(graph.Variable):
         return self.mT
 
 
-Tensor._result_class = Tensor
+graph.Result = Tensor
+
+
+class _Elsewhere:
+    """A method of other libraries' tensors: not there, with a word on what it is called here.
+
+    A `__getattr__` could say the same, and would make each use of any attribute slower.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, tensor: Tensor | None, owner: type[Tensor]) -> Any:
+        raise AttributeError(f"Tensor has no attribute {self._name!r}{suggestion(self._name, dir(owner))}")
+
+
+for _name, _ours in ELSEWHERE.items():
+    if hasattr(Tensor, _ours) and not hasattr(Tensor, _name):
+        setattr(Tensor, _name, _Elsewhere(_name))
 
 _accumulating = threading.Lock()  # threads may run backward on graphs with leaves in common
 

@@ -677,11 +677,12 @@ def test_a_tensor_inside_a_graph_is_not_copied(make: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "meant"),
-    [("view", "reshape"), ("unsqueeze", "expand_dims"), ("permute", "permute_dims"), ("cpu", "to"), ("sumn", "sum")],
+    [("view", "reshape"), ("unsqueeze", "expand_dims"), ("permute", "permute_dims"), ("cpu", "to"), ("amax", "max")],
 )
 def test_a_tensor_says_what_was_meant(name: str, meant: str) -> None:
     with pytest.raises(AttributeError, match=f"no attribute '{name}'; did you mean '{meant}'"):
         getattr(mg.ones(2), name)
+    assert not hasattr(nn.Parameter([1.0]), name)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import numpy as np
 from minigrad import kernels
 from minigrad.dtypes import boolean, float32, is_floating, promote, weak
 from minigrad.errors import ArgumentError, DtypeError, OperandError, ShapeError, message
-from minigrad.graph import Variable
+from minigrad.graph import Variable, wrap
 
 SCALARS = (bool, int, float)
 
@@ -20,7 +20,7 @@ FULL = kernels.Kernels("full")
 
 def full(shape: tuple[int, ...], value: Any, dtype: np.dtype, like: Any) -> Any:
     """A constant of the class and device of `like`."""
-    return like._result_class._wrap(FULL[like._array.__class__](shape=shape, value=value, dtype=dtype))
+    return wrap(FULL[like._array.__class__](shape=shape, value=value, dtype=dtype))
 
 
 def constant(scalar: bool | int | float, like: Any) -> Any:
@@ -85,7 +85,7 @@ def operand(op: str, name: str, value: Any, dtype: np.dtype, like: Any) -> Any:
         except (OverflowError, ValueError):
             raise ArgumentError(f"{op}: {name} = {value} does not fit in {dtype}") from None
     if isinstance(value, np.ndarray):
-        return like._result_class._wrap(kernels.backend(like.device).from_numpy(value.astype(dtype)))
+        return wrap(kernels.backend(like.device).from_numpy(value.astype(dtype)))
     return variable(op, name, value)
 
 

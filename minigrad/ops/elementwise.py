@@ -44,7 +44,7 @@ def subtract(x: Any, y: Any, /) -> Any:
     """
 
 
-@elementwise(lambda y: y, lambda x: x, sample=binary(), oracle=pointwise(operator.mul))
+@elementwise("y", "x", sample=binary(), oracle=pointwise(operator.mul))
 def multiply(x: Any, y: Any, /) -> Any:
     """x * y.
 
@@ -177,7 +177,7 @@ def ceil(x: Any, /) -> Any:
 # ---- exponentials and their kin --------------------------------------------------------------------------------------
 
 
-@elementwise(lambda out: out, dtypes="floating", sample=unary(), oracle=pointwise(math.exp), method="exp")
+@elementwise("out", dtypes="floating", sample=unary(), oracle=pointwise(math.exp), method="exp")
 def exp(x: Any, /) -> Any:
     """e to the power x.
 

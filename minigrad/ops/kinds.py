@@ -15,19 +15,16 @@ Rules are written with ops, operators and tensor methods only, so they can be di
 
 import inspect
 import itertools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import numpy as np
-
 from minigrad import graph, kernels
-from minigrad.graph import Node, Op, Spec, Variable, is_recording
+from minigrad.graph import Node, Op, Spec, Variable, creation, is_recording, new, wrap
 from minigrad.ops.checks import FULL, broadcasting, operand, sum_to, zeros_like
 
 Options = dict[str, Any]
-new = object.__new__
-creation = graph._creation
+MULTIPLY, NEGATIVE = kernels.Kernels("multiply"), kernels.Kernels("negative")
 Rule = Callable[..., Any]
 
 
@@ -90,28 +87,32 @@ REGISTRY: dict[str, Record] = {}
 class Elementwise(Record):
     """out[i] = f(x[i]), or f(x[i], y[i]) with broadcasting.
 
-    `partials` holds the derivative with respect to each input: a number, None (zero), or a function. A function
-    names the inputs it needs (and `out`, if it needs that), and only those are kept for the backward. A function whose
-    first name is `g` gives the product of g and the derivative itself, where one op does both. In an op that `selects`,
-    a partial of 0 means that the input was not chosen: it gets 0, also where the cotangent is infinite.
+    `partials` holds the derivative with respect to each input: a number, None (zero), the name of an input (or `out`)
+    that it is, or a function. A function names the inputs it needs (and `out`, if it needs that), and only those are
+    kept for the backward. A function whose first name is `g` gives the product of g and the derivative itself, where
+    one op does both. In an op that `selects`, a partial of 0 means that the input was not chosen: it gets 0, also where
+    the cotangent is infinite.
 
     These are the ops of which a program has most, on the smallest arrays, so their calls are written out for one and
-    for two inputs, and a call with float variables of one dtype and shape skips `bind`. A node of theirs has the
-    shapes of the inputs in place of options, or None if they are all the same.
+    for two inputs, and a call with float variables of one dtype skips `bind`. Their nodes have no options.
     """
 
-    partials: tuple[Rule | float | None, ...]
+    partials: tuple[Rule | str | float | None, ...]
     selects: bool = False
     multiplies: tuple[bool, ...] = field(init=False)
     wants: tuple[tuple[int, ...], ...] = field(init=False)
     kept: dict[tuple[bool, ...], tuple[bool, ...]] = field(init=False)
+    products: tuple[Callable[[Any, Any], Any], ...] = field(init=False)
     reads: bool = field(init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         arity = len(self.partials)
         places = {name: i for i, name in enumerate(inspect.signature(self.bind).parameters)} | {"out": arity}
-        named = [tuple(inspect.signature(rule).parameters) if callable(rule) else () for rule in self.partials]
+        named = [
+            tuple(inspect.signature(rule).parameters) if callable(rule) else (rule,) if isinstance(rule, str) else ()
+            for rule in self.partials
+        ]
         multiplies = tuple(names[:1] == ("g",) for names in named)
         wants = tuple(
             tuple(places[name] for name in names[multiply:]) for names, multiply in zip(named, multiplies, strict=True)
@@ -124,6 +125,7 @@ class Elementwise(Record):
         object.__setattr__(self, "multiplies", multiplies)
         object.__setattr__(self, "wants", wants)
         object.__setattr__(self, "kept", kept)
+        object.__setattr__(self, "products", tuple(map(self._product, range(arity))))
 
     def __call__(self, *inputs: Any) -> Any:
         if len(inputs) == len(self.partials):
@@ -140,100 +142,115 @@ class Elementwise(Record):
 
     def unary(self, x: Any) -> Any:
         """Call on one variable."""
-        array = x._array
+        array, parent, node = x._array, x._node, None
         if array.dtype.kind != "f":
             (x,), _ = self.bind(x)
             array = x._array
-        result = new(x._result_class)
-        result._array = out = self.kernel[array.__class__](array)
-        result._node = None
-        if x._node is not None and is_recording():
+        out = self.kernel[array.__class__](array)
+        if parent is not None and is_recording():
+            node = Node()
+            node.op = self
+            node.parents = (parent,)
+            node.shape = out.shape
+            node.order = next(creation)
             keep_x, keep_out = self.kept[True,]
-            saved = array if keep_x else None, out if keep_out else None
-            result._node = Node(self, (x._node,), saved)
+            node.saved = array if keep_x else None, out if keep_out else None
         if graph.watch is not None:
-            graph.watch.ran(self, (array,), out, result._node)
+            graph.watch.ran(self, (array,), out, node)
+        result = new(graph.Result)
+        result._array, result._node = out, node
         return result
 
     def binary(self, x: Any, y: Any) -> Any:
         """Call on a variable and another operand."""
-        array, parent = x._array, x._node
+        array, parent, other, parent2 = x._array, x._node, y, None
         dtype, device = array.dtype, array.__class__
         try:
             if isinstance(y, Variable) and y._array.dtype is dtype and dtype.kind == "f":
                 other, parent2 = y._array, y._node
-                both = array.shape, other.shape
-                shapes = None if both[0] == both[1] else both
             elif (y.__class__ is float or y.__class__ is int) and dtype.kind == "f":
-                other, parent2, shapes = FULL[device](shape=(), value=y, dtype=dtype), None, (array.shape, ())
+                other = FULL[device](shape=(), value=y, dtype=dtype)
             else:
                 (x, y), _ = self.bind(x, y)
                 array, parent, other, parent2 = x._array, x._node, y._array, y._node
-                shapes = array.shape, other.shape
             if device is not other.__class__:
                 graph.unwrap(self, (x, y))  # says that the devices differ
             out = self.kernel[device](array, other)
         except (ValueError, OverflowError):
             self.bind(x, y)  # says which shapes do not broadcast, or which number does not fit
             raise
-        result = new(x._result_class)
+        result = new(graph.Result)
         result._array = out
         if (parent is None and parent2 is None) or not is_recording():
-            result._node = None
-            if graph.watch is not None:
-                graph.watch.ran(self, (array, other), out, None)
-            return result
-        saved: tuple[Any, ...] = ()
-        if self.reads:
-            keep_x, keep_y, keep_out = self.kept[parent is not None, parent2 is not None]
-            saved = array if keep_x else None, other if keep_y else None, out if keep_out else None
-        result._node = node = new(Node)
-        node.op, node.parents, node.saved, node.options = self, (parent, parent2), saved, shapes
-        node.order = next(creation)
+            result._node = node = None
+        else:
+            result._node = node = Node()
+            node.op = self
+            node.parents = parent, parent2
+            node.shape = out.shape
+            node.order = next(creation)
+            if self.reads:
+                keep_x, keep_y, keep_out = self.kept[parent is not None, parent2 is not None]
+                node.saved = array if keep_x else None, other if keep_y else None, out if keep_out else None
+            else:
+                node.saved = ()
         if graph.watch is not None:
             graph.watch.ran(self, (array, other), out, node)
         return result
 
-    def pull(self, node: Node, g: Any, wanted: Collection[Node | None]) -> Sequence[Any]:
-        if node.saved is None:
-            node.complain()
-        parents = node.parents
-        x = self._cotangent(0, g, node) if parents[0] is not None and parents[0] in wanted else None
-        if len(parents) == 1:
-            return (x,)
-        return x, self._cotangent(1, g, node) if parents[1] is not None and parents[1] in wanted else None
+    def pull(self, node: Node, g: Any, parents: Sequence[Node | None]) -> Sequence[Any]:
+        found: list[Any] = []
+        for i, parent in enumerate(parents):
+            one = None if parent is None else self._times_partial(i, g, self._values(i, node))
+            found.append(one if parent is None or one is None else sum_to(one, parent.shape))
+        return found
 
-    def _cotangent(self, i: int, g: Any, node: Node) -> Any:
-        cotangent, shapes = self._times_partial(i, g, node), node.options
-        if shapes is None or cotangent is None or cotangent._array.shape == shapes[i]:
-            return cotangent
-        return sum_to(cotangent, shapes[i])
+    def pull_arrays(self, node: Node, g: Any, parents: Sequence[Node | None]) -> Sequence[Any]:
+        found: list[Any] = [None] * len(parents)
+        for i, parent in enumerate(parents):
+            if parent is not None:
+                found[i] = one = self.products[i](g, node.saved)
+                if parent.shape != node.shape and one is not None:
+                    found[i] = sum_to(wrap(one), parent.shape)._array
+        return found
 
     def push(self, node: Node, tangents: Sequence[Any]) -> Any:
-        if node.saved is None:
-            node.complain()
         total = None
         for i, tangent in enumerate(tangents):
-            term = None if tangent is None else self._times_partial(i, tangent, node)
+            term = None if tangent is None else self._times_partial(i, tangent, self._values(i, node))
             if term is not None:
                 total = term if total is None else total + term
-        if total is None or node.options is None:
-            return total
-        return total.broadcast_to(np.broadcast_shapes(*node.options))
+        return total if total is None else total.broadcast_to(node.shape)
 
-    def _times_partial(self, i: int, factor: Any, node: Node) -> Any:
-        partial, places = self.partials[i], self.wants[i]
-        if not callable(partial):
-            return (
-                None if partial is None else factor if partial == 1 else -factor if partial == -1 else factor * partial
-            )
+    def _values(self, i: int, node: Node) -> list[Any]:
+        return [node.value(place) for place in self.wants[i]]
+
+    def _times_partial(self, i: int, factor: Any, values: Sequence[Any]) -> Any:
+        """A cotangent or tangent, times the derivative with respect to input i, which needs these values."""
+        partial = self.partials[i]
+        if partial is None:
+            return None
+        if isinstance(partial, (int, float)):
+            return factor if partial == 1 else -factor if partial == -1 else factor * partial
+        if isinstance(partial, str):
+            return factor * values[0]
         if self.multiplies[i]:
-            return partial(factor, *[node.value(place, factor) for place in places])
-        if len(places) == 1:
-            slope = partial(node.value(places[0], factor))
-        else:
-            slope = partial(*[node.value(place, factor) for place in places])
+            return partial(factor, *values)
+        slope = partial(*values)
         return REGISTRY["where"](slope != 0, factor * slope, 0.0) if self.selects else factor * slope
+
+    def _product(self, i: int) -> Callable[[Any, Any], Any]:
+        """What `_times_partial` does, as a function of the cotangent and what a node keeps, from and to arrays."""
+        partial, places = self.partials[i], self.wants[i]
+        if partial is None:
+            return lambda g, saved: None
+        if partial == 1:
+            return lambda g, saved: g
+        if partial == -1:
+            return lambda g, saved: NEGATIVE[g.__class__](g)
+        if isinstance(partial, str):
+            return lambda g, saved: MULTIPLY[g.__class__](g, saved[places[0]])
+        return lambda g, saved: self._times_partial(i, wrap(g), [wrap(saved[place]) for place in places])._array
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -349,7 +366,7 @@ class Fused(Record):
         """Call the op, and return its residuals beside its result, as constants (a batch's mean, say)."""
         inputs, options = self.bind(*args, **kwargs)
         out, residuals = self._run(inputs, options, residuals=True)
-        return out, tuple([inputs[0]._result_class._wrap(array) for array in residuals])
+        return out, tuple([wrap(array) for array in residuals])
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         inputs, options = self.bind(*args, **kwargs)
@@ -362,23 +379,25 @@ class Fused(Record):
         node = None
         if parents:
             saved = *arrays, out if self.saves_out else Spec.of(out), *kept
-            node = Node(self, parents, saved, options)
+            node = Node.of(out.shape, self, parents, saved, options)
         if graph.watch is not None:
             graph.watch.ran(self, arrays, out, node, options)
-        return inputs[0]._result_class._wrap(out, node), kept
+        return wrap(out, node), kept
 
-    def pull(self, node: Node, g: Any, wanted: Collection[Node | None]) -> Sequence[Any]:
-        inputs = node.restore(g)[:-1]
-        needs = tuple([parent is not None and parent in wanted for parent in node.parents])
-        if is_recording():
-            own, out = self._replay(inputs, needs, node.options)
-            targets = [one for one in own if one is not None]
-            found = graph.pull({out._node: g}, targets=targets, create_graph=True, free=False)
-            return [None if one is None else found.get(one) for one in own]
-        saved, n = node.saved or (), len(inputs)
-        backward = self.backward[g._array.__class__]
-        arrays = backward(g._array, needs, saved[:n], saved[n], saved[n + 1 :], **node.options)
-        return [None if array is None else g._wrap(array) for array in arrays]
+    def pull(self, node: Node, g: Any, parents: Sequence[Node | None]) -> Sequence[Any]:
+        if not is_recording():
+            arrays = self.pull_arrays(node, g._array, parents)
+            return [None if array is None else wrap(array) for array in arrays]
+        needs = [parent is not None for parent in parents]
+        own, out = self._replay(node.restore()[:-1], needs, node.options)
+        targets = [one for one in own if one is not None]
+        found = graph.pull({out._node: g}, targets=targets, create_graph=True, free=False)
+        return [None if one is None else found.get(one) for one in own]
+
+    def pull_arrays(self, node: Node, g: Any, parents: Sequence[Node | None]) -> Sequence[Any]:
+        saved, n = node.saved or (), len(node.parents)
+        needs = tuple([parent is not None for parent in parents])
+        return self.backward[g.__class__](g, needs, saved[:n], saved[n], saved[n + 1 :], **node.options)
 
     def tangent(self, tangents: Sequence[Any], inputs: Sequence[Any], out: Any, options: Options) -> Any:
         own, out = self._replay(inputs, [tangent is not None for tangent in tangents], options)
@@ -395,7 +414,7 @@ class Fused(Record):
 
 def with_own_node(x: Any) -> Any:
     """x with a new node, at which a sweep can end: as a leaf, or an alias where it is part of a graph already."""
-    return x._result_class._wrap(x._array, Node()) if x._node is None else REGISTRY["alias"].run(x)
+    return wrap(x._array, Node.of(x.shape)) if x._node is None else REGISTRY["alias"].run(x)
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -414,7 +433,7 @@ class Composite(Record):
 
 
 def elementwise(
-    *partials: Rule | float | None, dtypes: str = "numeric", check: Rule | None = None, **info: Any
+    *partials: Rule | str | float | None, dtypes: str = "numeric", check: Rule | None = None, **info: Any
 ) -> Callable[[Rule], Elementwise]:
     """Declare an elementwise op; the decorated function is its name, its inputs and its documentation."""
     return lambda f: Elementwise(name=f.__name__, bind=broadcasting(f, dtypes, check), partials=partials, **info)

@@ -10,7 +10,7 @@ from numba import prange
 
 from minigrad.kernels.cpu.compiler import jit, kernel
 from minigrad.kernels.cpu.gather import _lines
-from minigrad.kernels.cpu.generic import SILENCE
+from minigrad.kernels.cpu.generic import quiet
 from minigrad.kernels.cpu.memory import empty
 
 Array = npt.NDArray[Any]
@@ -18,12 +18,12 @@ Array = npt.NDArray[Any]
 
 def cumulative_sum(x: Array, *, axis: int) -> Array:
     """Sum up to each element; float32 is summed in float64, so that errors do not run along."""
-    return SILENCE.run(_wide, np.add, x, axis)
+    return quiet().run(_wide, np.add, x, axis)
 
 
 def cumulative_prod(x: Array, *, axis: int, residuals: bool) -> tuple[Array, tuple[()]]:
     """Multiply up to each element; float32 is multiplied in float64."""
-    return SILENCE.run(_wide, np.multiply, x, axis), ()
+    return quiet().run(_wide, np.multiply, x, axis), ()
 
 
 def _wide(function: np.ufunc, x: Array, axis: int) -> Array:
@@ -63,7 +63,7 @@ def _product(gradient: Any, x: Any, out: Any) -> None:
 def prod(x: Array, *, axis: tuple[int, ...], keepdims: bool, residuals: bool) -> tuple[Array, tuple[()]]:
     """Multiply over axes, in the dtype of x."""
     reduce: Callable[..., Array] = np.multiply.reduce
-    return np.asarray(SILENCE.run(reduce, x, axis=axis, keepdims=keepdims, dtype=x.dtype)), ()
+    return np.asarray(quiet().run(reduce, x, axis=axis, keepdims=keepdims, dtype=x.dtype)), ()
 
 
 def prod_backward(
@@ -82,7 +82,7 @@ def prod_backward(
     moved = x.transpose(order)
     kept = moved.shape[: x.ndim - len(axis)]
     rows = moved.reshape(*kept, math.prod(moved.shape[len(kept) :]))
-    gradient = SILENCE.run(_others, rows, g.reshape(*kept, 1))
+    gradient = quiet().run(_others, rows, g.reshape(*kept, 1))
     return (gradient.reshape(moved.shape).transpose(np.argsort(order)),)
 
 
