@@ -31,6 +31,12 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "convolution 3x3": (lambda: nn.Conv2d(64, 64, 3, padding=1), (4, 64, 32, 32)),
     "linear": (lambda: nn.Sequential(nn.Linear(1000, 1000), nn.ReLU(), nn.Linear(1000, 15)), (32, 1000)),
     "activations": (lambda: nn.Sequential(nn.BatchNorm1d(100), nn.Tanh(), nn.Sigmoid(), nn.Dropout()), (32, 100)),
+    "more activations": (
+        lambda: nn.Sequential(
+            *(nn.LayerNorm(100), nn.GELU(), nn.GELU("tanh"), nn.SiLU(), nn.ELU(), nn.LeakyReLU(), nn.Softplus()),
+        ),
+        (32, 100),
+    ),
     "large activations": (
         lambda: nn.Sequential(nn.ReLU(), nn.Sigmoid(), nn.Tanh(), nn.Dropout()),
         (32, 4096),

@@ -161,11 +161,12 @@ class LocalContrastNorm(Module):
         self.eps = eps
         if sigma is not None and not sigma > 0:
             raise ArgumentError(f"LocalContrastNorm: sigma = {sigma} is not positive")
-        self.window = ones(self.kernel_size)
+        self.window = None
         if sigma is not None:
             rows, columns = (np.exp(-0.5 * ((np.arange(k) - (k - 1) / 2) / sigma) ** 2) for k in self.kernel_size)
             self.window = tensor(np.outer(rows, columns).astype(np.float32))
 
     def forward(self, x: Tensor) -> Tensor:
         """(n c h w) -> (n c h w)."""
-        return ops.local_contrast_norm(x, self.window, across_features=self.across_features, eps=self.eps)
+        window = self.kernel_size if self.window is None else self.window
+        return ops.local_contrast_norm(x, window, across_features=self.across_features, eps=self.eps)

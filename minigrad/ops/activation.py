@@ -1,4 +1,4 @@
-"""Nonlinearities of neural networks, as functions of ops; `relu`, `sigmoid` and `tanh` are in elementwise.py."""
+"""Nonlinearities of neural networks; `relu`, `sigmoid` and `tanh` are in elementwise.py."""
 
 import math
 from collections.abc import Callable
@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from minigrad.errors import ArgumentError
-from minigrad.ops.checks import require, variable
-from minigrad.ops.elementwise import erfc, expm1, logaddexp, sigmoid, tanh, where
-from minigrad.ops.kinds import Bad, composite
+from minigrad.ops.checks import operands, require, variable
+from minigrad.ops.elementwise import erfc, expm1, logaddexp, sigmoid, where
+from minigrad.ops.kinds import Bad, composite, fused
 from minigrad.ops.samples import Call, Draw, Sample, pointwise, unary
 
 
@@ -27,7 +27,13 @@ def _elements(function: Callable[..., float]) -> Callable[..., Any]:
     return lambda x, **options: pointwise(lambda one: function(one, **options))(x)
 
 
-@composite(
+def _softplus(x: Any, beta: float) -> Any:
+    return logaddexp(x, 0.0) if beta == 1 else logaddexp(x * beta, 0.0) / beta
+
+
+@fused(
+    plain=_softplus,
+    signature="... -> ...",
     sample=_with_option("beta", 0.5, 2.0),
     oracle=lambda x, beta: np.log(1 + np.exp(beta * x)) / beta,
     bad=(Bad(lambda t: softplus(t(2), beta=0.0), ArgumentError, "softplus: beta = 0.0 is not positive"),),
@@ -38,19 +44,23 @@ def softplus(x: Any, /, *, beta: float = 1.0) -> Any:
     >>> mg.softplus(mg.tensor([0.0, 1000.0]))
     tensor([6.9315e-01, 1.0000e+03])
     """
-    variable("softplus", "x", x)
     require(beta > 0, ArgumentError, f"softplus: beta = {beta} is not positive")
-    return logaddexp(x, 0.0) if beta == 1 else logaddexp(x * beta, 0.0) / beta
+    return operands("softplus", ("x",), (x,), "floating"), {"beta": float(beta)}
 
 
-@composite(sample=unary(), oracle=pointwise(lambda x: x / (1 + math.exp(-x))))
+@fused(
+    plain=lambda x: x * sigmoid(x),
+    signature="... -> ...",
+    sample=unary(),
+    oracle=pointwise(lambda x: x / (1 + math.exp(-x))),
+)
 def silu(x: Any, /) -> Any:
     """x * sigmoid(x), also known as swish (Elfwing, Uchibe and Doya, 2018).
 
     >>> mg.silu(mg.tensor([0.0, 1.0, -1.0]))
     tensor([ 0.    ,  0.7311, -0.2689])
     """
-    return variable("silu", "x", x) * sigmoid(x)
+    return operands("silu", ("x",), (x,), "floating"), {}
 
 
 def _gelu_oracle(x: float, approximate: str) -> float:
@@ -58,7 +68,15 @@ def _gelu_oracle(x: float, approximate: str) -> float:
     return 0.5 * x * (1 + (math.tanh(inner) if approximate == "tanh" else math.erf(x / math.sqrt(2))))
 
 
-@composite(
+def _gelu(x: Any, approximate: str) -> Any:
+    if approximate == "none":
+        return x * 0.5 * erfc(x * -math.sqrt(0.5))
+    return x * sigmoid(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x)))  # of 2u: 0.5 (1 + tanh(u))
+
+
+@fused(
+    plain=_gelu,
+    signature="... -> ...",
     sample=lambda draw: ((draw.array(draw.shape()),), {"approximate": draw.choice(["none", "tanh"])}),
     oracle=_elements(_gelu_oracle),
     bad=(
@@ -92,15 +110,19 @@ def gelu(x: Any, /, *, approximate: str = "none") -> Any:
     >>> mg.gelu(mg.tensor([0.0, 1.0, -1.0]))
     tensor([ 0.    ,  0.8413, -0.1587])
     """
-    variable("gelu", "x", x)
-    if approximate == "none":
-        return x * 0.5 * erfc(x * -math.sqrt(0.5))
     headline = f"gelu: approximate = {approximate!r} is neither 'none' nor 'tanh'"
-    require(approximate == "tanh", ArgumentError, headline)
-    return x * 0.5 * (1.0 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
+    require(approximate in ("none", "tanh"), ArgumentError, headline)
+    return operands("gelu", ("x",), (x,), "floating"), {"approximate": approximate}
 
 
-@composite(
+def _elu(x: Any, alpha: float) -> Any:
+    positive = x > 0
+    return where(positive, x, alpha * expm1(where(positive, 0.0, x)))  # the inner one keeps exp from overflow
+
+
+@fused(
+    plain=_elu,
+    signature="... -> ...",
     sample=_with_option("alpha", 0.5, 2.0, away_from=0.0),
     oracle=_elements(lambda x, alpha: x if x > 0 else alpha * (math.exp(x) - 1)),
 )
@@ -110,12 +132,12 @@ def elu(x: Any, /, *, alpha: float = 1.0) -> Any:
     >>> mg.elu(mg.tensor([1.0, -1.0]))
     tensor([ 1.    , -0.6321])
     """
-    variable("elu", "x", x)
-    positive = x > 0
-    return where(positive, x, alpha * expm1(where(positive, 0.0, x)))  # the inner one keeps exp from overflow
+    return operands("elu", ("x",), (x,), "floating"), {"alpha": float(alpha)}
 
 
-@composite(
+@fused(
+    plain=lambda x, negative_slope: where(x > 0, x, x * negative_slope),
+    signature="... -> ...",
     sample=_with_option("negative_slope", 0.0, 0.5, away_from=0.0),
     oracle=_elements(lambda x, negative_slope: x if x > 0 else negative_slope * x),
 )
@@ -125,8 +147,7 @@ def leaky_relu(x: Any, /, *, negative_slope: float = 0.01) -> Any:
     >>> mg.leaky_relu(mg.tensor([1.0, -1.0]))
     tensor([ 1.  , -0.01])
     """
-    variable("leaky_relu", "x", x)
-    return where(x > 0, x, x * negative_slope)
+    return operands("leaky_relu", ("x",), (x,), "floating"), {"negative_slope": float(negative_slope)}
 
 
 def _between_edges(draw: Draw) -> Call:

@@ -38,9 +38,10 @@ def logsumexp(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
     tensor(1000.)
     """
     x = _floating("logsumexp", x)
-    anchor = _anchor(x, axis)
-    result = log(sum(exp(x - anchor), axis=axis, keepdims=True)) + anchor
-    return result if keepdims else squeeze(result, axis=axes("logsumexp", axis, x))
+    gone = axes("logsumexp", axis, x)
+    anchor = _anchor(x, gone)
+    result = log(sum(exp(x - anchor), axis=gone, keepdims=True)) + anchor
+    return result if keepdims else squeeze(result, axis=gone)
 
 
 def _along(op: str, axis: int, x: Any) -> tuple[tuple[Any], dict[str, Any]]:

@@ -9,43 +9,47 @@ from minigrad.ops.checks import full, operands, pair, require
 from minigrad.ops.conv import conv2d
 from minigrad.ops.elementwise import maximum
 from minigrad.ops.kinds import Bad, composite
-from minigrad.ops.pool import X, images
+from minigrad.ops.pool import X, avg_pool2d, images
 from minigrad.ops.powers import root
 from minigrad.ops.reduce import mean
 from minigrad.ops.samples import Call, Draw
 
 
 def _checked(op: str, x: Any, window: Any) -> tuple[Any, Any]:
-    """The images, and the window as weights (1 1 kh kw)."""
+    """The images, and the window: the sides of one with equal weights, or weights (1 1 kh kw)."""
     images(op, "x", X, x)
-    if isinstance(window, (int, tuple, list)):
-        weights = full(pair(op, "window", window, 1), 1, x.dtype, x)
+    even = isinstance(window, (int, tuple, list))
+    if even:
+        sides = window = pair(op, "window", window, 1)
     else:
-        x, weights = operands(op, ("x", "window"), (x, window))
-    ndim = len(weights.shape)
-    rows = [("window", "kh kw" if ndim == 2 else "", weights)]
-    require(ndim == 2, ShapeError, f"{op}: window has {ndim} axes, not the 2 of (kh kw)", rows)
-    middle = all(side % 2 for side in weights.shape)
-    require(middle, ShapeError, f"{op}: a window of {weights.shape} has no middle", rows, "both sides must be odd")
-    return x, weights.reshape(1, 1, *weights.shape)
+        x, window = operands(op, ("x", "window"), (x, window))
+        ndim, sides = len(window.shape), window.shape
+        rows = [("window", "kh kw" if ndim == 2 else "", window)]
+        require(ndim == 2, ShapeError, f"{op}: window has {ndim} axes, not the 2 of (kh kw)", rows)
+    middle = all(side % 2 for side in sides)
+    require(middle, ShapeError, f"{op}: a window of {sides} has no middle", hint="both sides must be odd")
+    return x, window if even else window.reshape(1, 1, *sides)
 
 
-def _local_mean(x: Any, weights: Any, across: bool) -> Any:
-    """The weighted mean of the pixels under the window; `across`: over all features (n 1 h w)."""
+def _local_mean(x: Any, window: Any, across: bool) -> Any:
+    """The mean of the pixels under the window; `across`: over all features (n 1 h w)."""
     if across:
         x = mean(x, axis=1, keepdims=True)
+    if isinstance(window, tuple):
+        margin = (window[0] // 2, window[1] // 2)
+        return avg_pool2d(x, window, stride=1, padding=margin, count_include_pad=False)
     n, c, h, w = x.shape
-    margin = tuple(side // 2 for side in weights.shape[2:])
-    total = conv2d(full((1, 1, h, w), 1, x.dtype, x), weights, padding=margin)
-    return (conv2d(x.reshape(n * c, 1, h, w), weights, padding=margin) / total).reshape(n, c, h, w)
+    margin = (window.shape[2] // 2, window.shape[3] // 2)
+    total = conv2d(full((1, 1, h, w), 1, x.dtype, x), window, padding=margin)
+    return (conv2d(x.reshape(n * c, 1, h, w), window, padding=margin) / total).reshape(n, c, h, w)
 
 
-def _subtractive(x: Any, weights: Any, across: bool) -> Any:
-    return x - _local_mean(x, weights, across)
+def _subtractive(x: Any, window: Any, across: bool) -> Any:
+    return x - _local_mean(x, window, across)
 
 
-def _divisive(x: Any, weights: Any, across: bool, eps: float) -> Any:
-    deviation = root(_local_mean(x * x, weights, across))
+def _divisive(x: Any, window: Any, across: bool, eps: float) -> Any:
+    deviation = root(_local_mean(x * x, window, across))
     typical = mean(deviation, axis=(2, 3), keepdims=True)
     return x / maximum(maximum(deviation, typical), eps)
 
@@ -123,8 +127,8 @@ def subtractive_norm(x: Any, window: Any, /, *, across_features: bool = False) -
     >>> mg.subtractive_norm(mg.tensor([[[[1.0, 3.0, 8.0]]]]), (1, 3))
     tensor([[[[-1. , -1. ,  2.5]]]])
     """
-    x, weights = _checked("subtractive_norm", x, window)
-    return _subtractive(x, weights, across_features)
+    x, window = _checked("subtractive_norm", x, window)
+    return _subtractive(x, window, across_features)
 
 
 @composite(signature=f"{X}, kh kw -> {X}", sample=_sample, oracle=_divisive_oracle)
@@ -137,8 +141,8 @@ def divisive_norm(x: Any, window: Any, /, *, across_features: bool = False, eps:
     >>> mg.divisive_norm(mg.tensor([[[[0.0, 0.0, 2.0]]]]), 1, eps=1.0)
     tensor([[[[0., 0., 1.]]]])
     """
-    x, weights = _checked("divisive_norm", x, window)
-    return _divisive(x, weights, across_features, eps)
+    x, window = _checked("divisive_norm", x, window)
+    return _divisive(x, window, across_features, eps)
 
 
 @composite(
@@ -157,5 +161,5 @@ def local_contrast_norm(x: Any, window: Any, /, *, across_features: bool = False
     tensor([[[[0., 0.],
               [0., 0.]]]])
     """
-    x, weights = _checked("local_contrast_norm", x, window)
-    return _divisive(_subtractive(x, weights, across_features), weights, across_features, eps)
+    x, window = _checked("local_contrast_norm", x, window)
+    return _divisive(_subtractive(x, window, across_features), window, across_features, eps)

@@ -237,7 +237,10 @@ def _span(i: int, given: int, wanted: int) -> slice:
     return slice(i * given // wanted, -(-(i + 1) * given // wanted))
 
 
-def _adaptive(op: str, x: Any, output_size: Any, pool: Callable[..., Any], reduce: Callable[..., Any]) -> Any:
+def _adaptive(
+    op: str, x: Any, output_size: Any, pool: Callable[..., Any], reduce: Callable[..., Any], order: tuple[int, int]
+) -> Any:
+    """The reduction of each window, along one axis after the other."""
     images(op, "x", X, x)
     given = x.shape[2:]
     sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size, output_size)
@@ -246,7 +249,8 @@ def _adaptive(op: str, x: Any, output_size: Any, pool: Callable[..., Any], reduc
     require(min(wanted) >= 1, ArgumentError, f"{op}: output_size = {output_size} is less than 1")
     if given[0] % wanted[0] == 0 and given[1] % wanted[1] == 0:
         return pool(x, (given[0] // wanted[0], given[1] // wanted[1]))
-    for axis, size in ((3, wanted[1]), (2, wanted[0])):  # rows first: so the first of equal pixels wins
+    for axis in order:
+        size = wanted[axis - 2]
         spans = [part_of(x, axis, _span(i, x.shape[axis], size)) for i in range(size)]
         x = concat([reduce(part, axis=axis, keepdims=True) for part in spans], axis=axis)
     return x
@@ -307,7 +311,7 @@ def adaptive_avg_pool2d(x: Any, /, output_size: Any) -> Any:
     >>> mg.adaptive_avg_pool2d(mg.tensor([[[[1.0, 3.0, 5.0]]]]), (1, 2))
     tensor([[[[2., 4.]]]])
     """
-    return _adaptive("adaptive_avg_pool2d", x, output_size, avg_pool2d, mean)
+    return _adaptive("adaptive_avg_pool2d", x, output_size, avg_pool2d, mean, order=(2, 3))  # long rows first
 
 
 def _adaptive_max_sample(draw: Draw) -> Call:
@@ -324,4 +328,5 @@ def adaptive_max_pool2d(x: Any, /, output_size: Any) -> Any:
     >>> mg.adaptive_max_pool2d(mg.tensor([[[[1.0, 3.0, 5.0]]]]), (1, 2))
     tensor([[[[3., 5.]]]])
     """
-    return _adaptive("adaptive_max_pool2d", x, output_size, max_pool2d, max)
+    order = (3, 2)  # the first column of a row, and then the first row: so the first of equal pixels wins
+    return _adaptive("adaptive_max_pool2d", x, output_size, max_pool2d, max, order)

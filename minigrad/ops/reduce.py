@@ -112,7 +112,8 @@ def std(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool
     >>> mg.std(mg.tensor([1.0, 1.0, 4.0, 4.0]))
     tensor(1.5)
     """
-    return root(var(x, axis=axis, correction=correction, keepdims=keepdims))
+    gone = axes("std", axis, variable("std", "x", x))
+    return root(var(x, axis=gone, correction=correction, keepdims=keepdims))
 
 
 def _count(op: str, axis: Axis, x: Any) -> int:

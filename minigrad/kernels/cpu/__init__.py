@@ -25,6 +25,9 @@ _COMPILED = {
     "softmaxes": ("softmax", "softmax_backward", "log_softmax", "log_softmax_backward"),
     "loss": ("softmax_cross_entropy", "softmax_cross_entropy_backward"),
     "gather": ("take_along_axis", "scatter_along_axis"),
+    "activations": tuple(
+        name + ending for name in ("silu", "softplus", "gelu", "elu", "leaky_relu") for ending in ("", "_backward")
+    ),
     "special": ("erf", "erfc"),
     "patches": ("unfold", "fold"),
     "scans": ("cumulative_sum", "cumulative_prod", "cumulative_prod_backward", "prod", "prod_backward"),
