@@ -27,15 +27,16 @@ class Spec:
     """Shape and dtype of an array whose values no rule needs."""
 
     __slots__ = ("dtype", "shape")
-
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        self.shape = shape
-        self.dtype = dtype
+    shape: tuple[int, ...]
+    dtype: np.dtype
 
     @classmethod
     def of(cls, array: Any) -> Self:
         """The shape and dtype of an array."""
-        return cls(array.shape, array.dtype)
+        spec = cls()
+        spec.shape = array.shape
+        spec.dtype = array.dtype
+        return spec
 
 
 class Variable:
@@ -110,7 +111,7 @@ class Op:
 
         The rules needed are those for the inputs that have a node.
         """
-        return (*map(Spec.of, arrays), None)
+        return (*[Spec.of(array) for array in arrays], None)
 
     def pull(self, node: "Node", g: Any, parents: "Sequence[Node | None]") -> Sequence[Any]:
         """The cotangents of all inputs, from the cotangent g of the output.
@@ -261,17 +262,14 @@ def apply(op: Op, inputs: Sequence[Variable], options: dict[str, Any]) -> Any:
 
 def unwrap(op: Op, inputs: Sequence[Variable]) -> tuple[list[Any], tuple[Node | None, ...]]:
     """The arrays of the inputs, which must be on one device, and their nodes (none where nothing is to be recorded)."""
-    device = inputs[0]._array.__class__
-    arrays, parents, recorded = [], [], False
-    for variable in inputs:
-        array, node = variable._array, variable._node
+    arrays = [x._array for x in inputs]
+    device = arrays[0].__class__
+    for array in arrays:
         if array.__class__ is not device:
             rows = [(f"input {i}", "", one) for i, one in enumerate(inputs)]
             raise DeviceError(message(f"{op.name}: inputs on different devices", rows, "move them with to(device)"))
-        arrays.append(array)
-        parents.append(node)
-        recorded = recorded or node is not None
-    return arrays, tuple(parents) if recorded and is_recording() else ()
+    parents = tuple([x._node for x in inputs])
+    return arrays, parents if parents.count(None) < len(parents) and is_recording() else ()
 
 
 def ancestors(roots: Iterable[Node], stop: Iterable[Node] = ()) -> list[Node]:

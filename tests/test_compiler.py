@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import minigrad as mg
+from minigrad import nn
 from minigrad.kernels.cpu import cache, compiler
 
 
@@ -45,6 +47,21 @@ def test_compiled_code_is_found_again(compile_again, tmp_path):
     written = files(tmp_path)[0].stat()
     assert (compile_again(), len(files(tmp_path))) == (1, 1)
     assert files(tmp_path)[0].stat().st_mtime_ns == written.st_mtime_ns
+
+
+def test_compiled_code_never_allocates(tmp_path):
+    """numba refuses most of what allocates without its runtime; the rest would show by the names it is linked with."""
+    allocates = b"NRT_"
+    script = "import numba, numpy; numba.njit('f8[:](i8)', cache=True)(lambda n: numpy.empty(n))"
+    path = tmp_path / "allocating.py"
+    path.write_text(script)
+    subprocess.run([sys.executable, path], env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}, check=True)
+    assert any(allocates in one.read_bytes() for one in tmp_path.rglob("*.nbc")), "the search can find it"
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(2))
+    model(mg.ones((2, 1, 8, 8))).sum().backward()
+    compiled = files(cache.cache_folder())
+    assert compiled
+    assert not [one.name for one in compiled if allocates in one.read_bytes()]
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "changed", "a folder"])

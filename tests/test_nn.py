@@ -723,3 +723,12 @@ def test_chains_are_found_where_they_are():
     layers += [nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm1d(4), nn.ReLU(), nn.BatchNorm1d(4)]
     fused = [fusion.first_step(layers[i:])[0] for i in range(len(layers))]
     assert fused == [3, 1, 1, 1, 1, 2, 1, 2, 1, 1]
+
+
+def test_a_variance_that_is_not_positive_gives_ieee_numbers_without_a_warning() -> None:
+    x, var = mg.ones((2, 2)), mg.tensor([-1.0, 0.0], requires_grad=True)
+    mean = mg.zeros(2)
+    mean.requires_grad = True
+    mg.batch_norm(x, None, None, mean, var, eps=0.0).backward(x)
+    assert mg.isnan(mean.grad).tolist() == [True, False]
+    assert mean.grad.tolist()[1] == -np.inf

@@ -4,6 +4,7 @@ import functools
 import inspect
 import operator
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -177,6 +178,13 @@ def integer(op: str, name: str, value: Any) -> int:
         return operator.index(value)
     except TypeError:
         raise ArgumentError(f"{op}: {name} = {value!r} is not an integer") from None
+
+
+def number(op: str, name: str, value: Any) -> float:
+    """Require a number (text that float() would read is none)."""
+    if not isinstance(value, Real):
+        raise ArgumentError(f"{op}: {name} = {value!r} is not a number")
+    return float(value)
 
 
 def pair(op: str, name: str, value: Any, minimum: int) -> tuple[int, int]:

@@ -180,10 +180,10 @@ def index_put(x: Any, key: Any, value: Any, /) -> Any:
 
 def canonical_key(op: str, key: Any, x: Any) -> Key:
     """A key as a tuple of ints, slices, None, Ellipsis and index arrays, checked against the shape of x."""
-    parts = tuple(_index(op, part) for part in (key if isinstance(key, tuple) else (key,)))
+    parts = tuple([_index(op, part) for part in (key if isinstance(key, tuple) else (key,))])
     widths = [_width(part) for part in parts]
     used, ndim = sum(widths), len(x.shape)
-    if sum(part is Ellipsis for part in parts) > 1:
+    if sum([part is Ellipsis for part in parts]) > 1:
         raise IndexingError(f"{op}: more than one ellipsis in the key")
     if used > ndim:
         raise IndexingError(message(f"{op}: {used} indices for {ndim} axes", [("x", "", x)]))
@@ -195,6 +195,8 @@ def canonical_key(op: str, key: Any, x: Any) -> Key:
             _check_range(op, part, axis, x)
             axis += width
     arrays = [part for part in parts if isinstance(part, np.ndarray)]
+    if not arrays:
+        return parts
     shapes = [(int(array.sum()),) if array.dtype == bool else array.shape for array in arrays]
     try:
         np.broadcast_shapes(*shapes)
@@ -205,7 +207,7 @@ def canonical_key(op: str, key: Any, x: Any) -> Key:
 
 
 def _index(op: str, part: Any) -> Any:
-    if part is None or part is Ellipsis:
+    if part is None or part is Ellipsis or part.__class__ is int:
         return part
     try:
         if isinstance(part, slice):

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.errors import OperandError, ShapeError, message
+from minigrad.errors import ArgumentError, OperandError, ShapeError, message
 from minigrad.kernels import reference
 from minigrad.ops import elementwise, reduce
-from minigrad.ops.checks import full, operands, require, shape_of, variable
+from minigrad.ops.checks import full, number, operands, require, shape_of, variable
 from minigrad.ops.kinds import Bad, composite, fused
 from minigrad.ops.samples import Call, Draw
 
@@ -54,8 +54,9 @@ def _sample(draw: Draw) -> Call:
         Bad(
             lambda t: batch_norm(t(5, 3), t(3), t(3), t(3)),
             OperandError,
-            "batch_norm: var is a NoneType, not a tensor",
+            "batch_norm: mean is given, but not var",
         ),
+        Bad(lambda t: batch_norm(t(5, 3), eps="0.1"), ArgumentError, "batch_norm: eps = '0.1' is not a number"),
     ),
 )
 def batch_norm(
@@ -92,8 +93,8 @@ def batch_norm(
 
     Raises
     ------
-    ShapeError, OperandError
-        If the shapes do not fit, or only one of mean and var is given.
+    ShapeError, OperandError, ArgumentError
+        If the shapes do not fit, if only one of mean and var is given, or if eps is not a number.
 
     >>> mg.batch_norm(mg.tensor([[1.0, 0.0], [3.0, 8.0]]), eps=0.0)
     tensor([[-1., -1.],
@@ -106,13 +107,17 @@ def batch_norm(
     weight = full(channels, 1, x.dtype, x) if weight is None else weight
     bias = full(channels, 0, x.dtype, x) if bias is None else bias
     given = () if mean is None and var is None else (mean, var)
+    if given and (mean is None or var is None):
+        one, other = ("mean", "var") if var is None else ("var", "mean")
+        hint = "give both, or neither for those of the batch"
+        raise OperandError(message(f"{op}: {one} is given, but not {other}", letters, hint))
     names = ("x", "weight", "bias", "mean", "var")[: 3 + len(given)]
     inputs = operands(op, names, (x, weight, bias, *given), "floating")
     for name, table in zip(names[1:], inputs[1:], strict=True):
         if table.shape != channels:
             headline = f"{op}: {name} does not have the shape {channels} of the channels"
             raise ShapeError(message(headline, [*letters, (name, "c", table)]))
-    return inputs, {"eps": float(eps), "relu": bool(relu)}
+    return inputs, {"eps": number(op, "eps", eps), "relu": bool(relu)}
 
 
 def _layer_sample(draw: Draw) -> Call:

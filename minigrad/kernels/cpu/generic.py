@@ -70,8 +70,8 @@ def _ufunc(function: np.ufunc, name: str = "") -> None:
     KERNELS[name] = unary if function.nin == 1 else binary
 
 
-def _mover(function: Callable[..., Array]) -> Callable[..., Array]:
-    """Enter a function that only moves elements and returns an array: it needs none of what `_kernel` adds."""
+def _entered(function: Callable[..., Array]) -> Callable[..., Array]:
+    """Enter a function that is quiet and returns an array: it needs none of what `_kernel` adds."""
     KERNELS[function.__name__] = function
     return function
 
@@ -131,7 +131,7 @@ def _reduced(name: str, x: Array, axis: tuple[int, ...], keepdims: bool) -> Arra
     return np.expand_dims(out, axis) if keepdims else out
 
 
-@_kernel
+@_entered
 def sum(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
     """Sum in the dtype of x, many float32 in float64 where numpy would add them one by one.
 
@@ -140,10 +140,11 @@ def sum(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
     out = _reduced("SUM", x, axis, keepdims)
     if out is not None:
         return out
-    pairwise = x.ndim - 1 in axis and x.flags.c_contiguous
-    wide = x.dtype == np.float32 and not pairwise and math.prod(x.shape[i] for i in axis) > 1024
-    reduce: Callable[..., Array] = np.add.reduce
-    return reduce(x, axis=axis, keepdims=keepdims, dtype=np.float64 if wide else x.dtype).astype(x.dtype, copy=False)
+    dtype = x.dtype
+    if x.size > 1024 and dtype.char == "f" and not (x.ndim - 1 in axis and x.flags.c_contiguous):
+        dtype = np.dtype(np.float64) if math.prod(x.shape[i] for i in axis) > 1024 else dtype
+    reduce: Callable[..., Any] = np.add.reduce
+    return np.asarray(quiet().run(reduce, x, axis, dtype, None, keepdims), x.dtype)
 
 
 @_kernel
@@ -203,25 +204,25 @@ def all(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
     return np.all(x, axis=axis, keepdims=keepdims)
 
 
-@_mover
+@_entered
 def alias(x: Array) -> Array:
     """x itself: arrays are never changed, so it can be shared."""
     return x
 
 
-@_mover
+@_entered
 def reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
     """A view where the strides allow one."""
     return x.reshape(shape)
 
 
-@_mover
+@_entered
 def permute_dims(x: Array, *, axes: tuple[int, ...]) -> Array:
     """A view with the strides in another order."""
     return x.transpose(axes)
 
 
-@_mover
+@_entered
 def broadcast_to(x: Array, *, shape: tuple[int, ...]) -> Array:
     """A view with stride 0 along the new axes."""
     return np.broadcast_to(x, shape)
@@ -272,7 +273,7 @@ def index_put(x: Array, value: Array, *, key: tuple[Any, ...]) -> Array:
     return out
 
 
-@_mover
+@_entered
 def full(*, shape: tuple[int, ...], value: float, dtype: np.dtype) -> Array:
     """An array filled with one value."""
     scalar = quiet().run(np.array, value, dtype)

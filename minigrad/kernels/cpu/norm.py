@@ -13,6 +13,7 @@ import numpy.typing as npt
 from numba import prange
 
 from minigrad.kernels.cpu.compiler import jit, kernel
+from minigrad.kernels.cpu.generic import quiet
 from minigrad.kernels.cpu.memory import empty
 
 Array = npt.NDArray[Any]
@@ -73,12 +74,17 @@ def batch_norm_backward(
     backward = _backward_columns if call.run < LONG else _backward_runs
     flat = dx.reshape(-1), dweight, dbias, g.reshape(-1), x.reshape(-1)
     backward(*flat, *_room(x, call), _tables(mean, var, weight, bias), tuple(call))
-    found = [dx, dweight, dbias]
-    if given:
-        inverse = 1 / np.sqrt(var + call.eps)
-        scale = weight * inverse
-        found += [-scale * dbias, -0.5 * scale * inverse * dweight]
+    found = [dx, dweight, dbias, *[None] * len(given)]
+    if any(needs[3:]):
+        found[3:] = quiet().run(_through_statistics, var + call.eps, weight, dweight, dbias)
     return tuple([array if need else None for array, need in zip(found, needs, strict=True)])
+
+
+def _through_statistics(var: Array, weight: Array, dweight: Array, dbias: Array) -> list[Array]:
+    """Compute the cotangents of a mean and a variance (eps included) that were given; NaN for a variance below 0."""
+    inverse = 1 / np.sqrt(var)
+    scale = weight * inverse
+    return [-scale * dbias, -0.5 * scale * inverse * dweight]
 
 
 def _call(x: Array, eps: float, relu: bool, own: bool) -> Call:
