@@ -10,6 +10,8 @@ import pytest
 
 import minigrad as mg
 
+collect_ignore = ["tests/oracles"]  # imports PyTorch and ONNX; tests/test_oracles.py runs it where they are
+
 
 @pytest.fixture(autouse=True)
 def _doctest_names(doctest_namespace: dict[str, object]) -> None:
