@@ -5,21 +5,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad.ops.kinds import REGISTRY, Composite, Discrete, Fused, Record
 from minigrad.testing import CheckError, check_grads
 from minigrad.testing.records import calls
+from tests import profiles
 
 SMOOTH = [name for name, record in sorted(REGISTRY.items()) if not isinstance(record, Discrete)]
 FLAT = [name for name in SMOOTH if not any(getattr(REGISTRY[name], "partials", [1]))]
 PRIMITIVE = [name for name in SMOOTH if name not in FLAT and not isinstance(REGISTRY[name], Composite)]
 
 every = pytest.mark.parametrize("name", sorted(REGISTRY))
-drawn_often = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-drawn = settings(drawn_often, max_examples=12)
+drawn_often, drawn = profiles.drawn(30), profiles.drawn(12)
 
 
 def is_array(value: Any) -> bool:
@@ -235,6 +235,20 @@ def test_kernels_equal_the_plain_composition(name: str, dtype: str, case: str, d
                 assert_near(x.grad.detach(), gradient)
         for x in leaves:
             x.grad = None  # breaks the cycle that create_graph made
+
+
+@every
+@given(data=st.data())
+@profiles.drawn(3)
+def test_refuses_what_is_no_tensor(name: str, data: st.DataObject) -> None:
+    record = REGISTRY[name]
+    _, args, kwargs = data.draw(calls(record))
+    places = [i for i, arg in enumerate(args) if is_array(arg)]
+    for place in places:
+        wrong = [convert(arg, mg.asarray) for arg in args]
+        wrong[place] = "text"
+        with pytest.raises(mg.MinigradError):
+            record(*wrong, **kwargs)
 
 
 BAD = [
