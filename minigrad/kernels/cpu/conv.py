@@ -103,7 +103,7 @@ def _input_of_strides(
     residues = list(np.ndindex(*stride))
     met = [np.ix_(np.flatnonzero(rows == i), np.flatnonzero(columns == j)) for i, j in residues]
     weights = [weight[:, :, us, vs] for us, vs in met]
-    taps = [places[:, top - down[us], left - across[vs]] for us, vs in met]
+    taps = np.concatenate([places[:, top - down[us], left - across[vs]].ravel() for us, vs in met])
     parts = _sum_over_taps(g, weights, taps, plan, size, groups)
     x = empty((len(g), groups, len(weight) // groups, h, w), g.dtype)
     for share, (i, j) in enumerate(residues):
@@ -130,35 +130,30 @@ def correlate(x: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, 
         if faster is not None:
             return faster
     plan = plan_runs(tuple(image), size, tuple(window), stride, padding, dilation, channels, POSITIONS, DEPTH)
-    return _sum_over_taps(x, [weight], [plan.taps], plan, size, groups).reshape(n, o, *size)
+    return _sum_over_taps(x, [weight], plan.taps, plan, size, groups).reshape(n, o, *size)
 
 
-def _sum_over_taps(
-    x: Array, weights: Sequence[Array], taps: Sequence[Array], plan: Runs, size: Pair, groups: int
-) -> Array:
+def _sum_over_taps(x: Array, weights: Sequence[Array], taps: Array, plan: Runs, size: Pair, groups: int) -> Array:
     """Cross-correlate images with several weights, whose taps have places of their own, to (n g weights o/g h w)."""
     n, (o, channels, *_) = len(x), weights[0].shape
     rows, columns = tile_of_sums(o // groups)
     threads, tiles = get_num_threads(), -(-o // groups // rows)
     bands = -(-size[0] // plan.rows)
     parts = min(tiles, -(-4 * threads // (n * bands * groups)))  # of the outputs, where the batch is small
+    step = channels * groups * tiles * rows
     depths = [math.prod(weight.shape[2:]) for weight in weights]
-    step = groups * tiles * channels * rows
     packed = empty((step * sum(depths),), x.dtype)
-    firsts = np.cumsum([0, *depths[:-1]])
-    for weight, depth, first in zip(weights, depths, firsts, strict=True):
-        part = packed[first * step : (first + depth) * step]
-        pack_weights(part, np.ascontiguousarray(weight).reshape(-1), groups, o // groups, channels * depth, rows)
-    shares = np.stack([firsts * plan.channels, depths, firsts * step], axis=1)
+    shares, first = np.empty((len(weights), 3), np.intp), 0
+    for share, (weight, depth) in enumerate(zip(weights, depths, strict=True)):
+        flat = np.ascontiguousarray(weight).reshape(-1)
+        pack_weights(packed[first * step :], flat, groups, o // groups, channels * depth, rows)
+        shares[share] = first * plan.channels, depth, first * step
+        first += depth
     scratch = empty((threads, plan.size), x.dtype)
     y = empty((n, groups, len(weights), o // groups, *size), x.dtype)
-    flat_y, flat_x, places = (
-        y.reshape(-1),
-        np.ascontiguousarray(x).reshape(-1),
-        np.concatenate([t.ravel() for t in taps]),
-    )
+    flat_y, flat_x = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
     compute = sums_over_taps(lanes(x.dtype), rows, columns)
-    compute(flat_y, flat_x, packed, places, shares, scratch, plan, n, groups, o // groups, channels, size[0], parts)
+    compute(flat_y, flat_x, packed, taps, shares, scratch, plan, n, groups, o // groups, channels, size[0], parts)
     return y
 
 
@@ -241,13 +236,13 @@ def sums_over_taps(lanes: int, rows: int, columns: int) -> Callable[..., None]:
             else:
                 start += row * plan.width
             for share in range(len(shares)):
-                tap, depth, first = shares[share, 0], shares[share, 1], shares[share, 2]
+                places, depth, first = taps[shares[share, 0] :], shares[share, 1], shares[share, 2]
                 for p in range(0, run, wide):
                     for tile in range(part * tiles // parts, (part + 1) * tiles // parts):
                         output = (i * len(shares) + share) * outputs + tile * rows
                         sum_run(
                             y, output * plane + row * plan.width + p, plane,
-                            min(rows, outputs - tile * rows), min(wide, run - p), source, start + p, taps, tap,
+                            min(rows, outputs - tile * rows), min(wide, run - p), source, start + p, places,
                             weight, first + ((group * tiles + tile) * channels + c) * depth * rows, count * depth,
                             c == 0
                         )  # fmt: skip
@@ -256,18 +251,18 @@ def sums_over_taps(lanes: int, rows: int, columns: int) -> Callable[..., None]:
 
     @jit(forceinline=True)
     def sum_run(
-        y: Any, place: Any, plane: Any, height: Any, run: Any, x: Any, start: Any, taps: Any, tap: Any,
+        y: Any, place: Any, plane: Any, height: Any, run: Any, x: Any, start: Any, taps: Any,
         weight: Any, first: Any, depth: Any, fresh: Any
     ) -> None:  # fmt: skip
-        """y[m, p] (+)= the sum over k of weight[k, m] * x[taps[tap + k] + p], for a tile of outputs and a run of p."""
+        """y[m, p] (+)= the sum over k of weight[k, m] * x[taps[k] + p], for a tile of outputs and a run of p."""
         if run == wide:
-            total = whole_sum(x, start, taps, tap, weight, first, depth)
+            total = whole_sum(x, start, taps, weight, first, depth)
             if not fresh:
                 total = load_part(y, place, plane, rows, columns, height, wide) + total
             store(y, place, plane, height, wide, total)
             return
         for p in range(0, run, narrow * lanes):
-            rest = part_sum(x, start + p, taps, tap, weight, first, depth, run - p)
+            rest = part_sum(x, start + p, taps, weight, first, depth, run - p)
             if not fresh:
                 rest = load_part(y, place + p, plane, rows, narrow, height, run - p) + rest
             store(y, place + p, plane, height, run - p, rest)
@@ -277,13 +272,13 @@ def sums_over_taps(lanes: int, rows: int, columns: int) -> Callable[..., None]:
 
 @functools.cache
 def products(rows: int, columns: int) -> Callable[..., Any]:
-    """Compile the innermost loop: a tile of the sums over k of weight[k, m] * x[taps[tap + k] + p]."""
+    """Compile the innermost loop: a tile of the sums over k of weight[k, m] * x[taps[k] + p]."""
 
     @jit(forceinline=True)
-    def total(x: Any, start: Any, taps: Any, tap: Any, weight: Any, first: Any, depth: Any) -> Any:
+    def total(x: Any, start: Any, taps: Any, weight: Any, first: Any, depth: Any) -> Any:
         sums = full(x.dtype.type(0), rows, columns)
         for k in range(depth):
-            sums = fma(broadcast(weight, first + k * rows, rows), load(x, start + taps[tap + k], 0, 1, columns), sums)
+            sums = fma(broadcast(weight, first + k * rows, rows), load(x, start + taps[k], 0, 1, columns), sums)
         return sums
 
     return total
@@ -294,10 +289,10 @@ def products_of_part(rows: int, columns: int) -> Callable[..., Any]:
     """Compile the same for the first `count` of the p, where a run ends."""
 
     @jit(forceinline=True)
-    def total(x: Any, start: Any, taps: Any, tap: Any, weight: Any, first: Any, depth: Any, count: Any) -> Any:
+    def total(x: Any, start: Any, taps: Any, weight: Any, first: Any, depth: Any, count: Any) -> Any:
         sums = full(x.dtype.type(0), rows, columns)
         for k in range(depth):
-            seen = load_part(x, start + taps[tap + k], 0, 1, columns, 1, count)
+            seen = load_part(x, start + taps[k], 0, 1, columns, 1, count)
             sums = fma(broadcast(weight, first + k * rows, rows), seen, sums)
         return sums
 

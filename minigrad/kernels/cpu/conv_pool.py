@@ -126,7 +126,7 @@ def maxima(lanes: int, rows: int) -> Callable[..., None]:
             total = full(y.dtype.type(0), rows, 1)
             for k in range(0, depth, at_once):  # of a run's last vectors all lanes: what they see is in the copy
                 count = min(at_once, depth - k)
-                total = total + product(x, start, taps, r * depth + k, weight, first + k * rows, count)
+                total = total + product(x, start, taps[r * depth + k :], weight, first + k * rows, count)
             total = total + broadcast(bias, output, rows)
             wins = (total > best) | is_nan(total)
             best, winner = select(wins, total, best), select(wins, full(integer(r), 1, 1), winner)
