@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad import graph
 
 collect_ignore = ["tests/oracles"]  # imports PyTorch and ONNX; tests/test_oracles.py runs it where they are
 
 
 @pytest.fixture(autouse=True)
-def _doctest_names(doctest_namespace: dict[str, object]) -> None:
+def _fresh(doctest_namespace: dict[str, object]) -> None:
     doctest_namespace.update(mg=mg, nn=mg.nn, optim=mg.optim, np=np)
     mg.manual_seed(0)
+    graph.hooked = False  # as in a process in which nobody used a hook: sweeps are faster there

@@ -137,9 +137,9 @@ def differentiable(record: Record, args: Any, kwargs: Any) -> tuple[Any, list[mg
 @drawn
 def test_derivatives(name: str, data: st.DataObject) -> None:
     record = REGISTRY[name]
-    _, args, kwargs = data.draw(calls(record))
-    if record.name == "astype":
-        args = (args[0], "float64")  # the conversion that has a derivative and leaves the precision to measure it
+    drawn, args, kwargs = data.draw(calls(record))
+    if record.name == "astype":  # conversions that have a derivative and leave the precision to measure it
+        args = (args[0].astype(drawn.choice(["float32", "float64"])), "float64")
     function, inputs = differentiable(record, args, kwargs)
     check_grads(function, *inputs, seed=data.draw(st.integers(0, 99)))
 

@@ -772,6 +772,7 @@ def image(*values: float, dtype: str = "float64") -> mg.Tensor:
         (mg.max, [1.0, 3.0, 3.0, 3.0], [0, 1, 0, 0]),
         (mg.min, [1.0, 3.0, 1.0], [1, 0, 0]),
         (lambda x: mg.max(x.reshape(2, 2), axis=0), [1.0, 0.0, 1.0, 1.0], [1, 0, 0, 1]),
+        (mg.elu, [1000.0, -1000.0], [1, 0]),
         (mg.sqrt, [0.0, 4.0], [INF, 0.25]),
         (mg.log, [0.0], [INF]),
         (lambda x: x**0.0, [0.0, 2.0], [0, 0]),

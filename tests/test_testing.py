@@ -28,6 +28,7 @@ from minigrad.testing import (
     check_optimizer,
 )
 from minigrad.testing.differences import derivative
+from minigrad.testing.sides import LAYOUTS
 
 
 def some(*shape: int, dtype: str = "float64", seed: int = 0) -> mg.Tensor:
@@ -230,6 +231,27 @@ def test_one_path_of_two_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mg.tensor.__globals__["Tensor"].backward.__globals__["graph"], "pull", forgetful)
     report = caught(lambda: check_grads(lambda x, y: x * y, some(3), some(3, seed=1), order=1))
     assert any("has not the sum of the gradients of both" in one for one in report.problems)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(), (0, 2), (3,), (2, 3, 4)])
+def test_layouts_keep_shapes_and_values(layout: str, shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).normal(size=shape)
+    laid = LAYOUTS[layout](x)
+    assert isinstance(laid, np.ndarray)
+    np.testing.assert_array_equal(laid, np.broadcast_to(x[:1], shape) if layout == "broadcast" and shape else x)
+    assert laid.shape == shape
+
+
+def test_an_input_by_itself() -> None:
+    def f(x: mg.Tensor, y: mg.Tensor) -> mg.Tensor:
+        return (x if y.requires_grad else x.detach() + 0 * x) * y
+
+    report = caught(lambda: check_grads(f, some(3), some(3, seed=1), order=1))
+    assert report.problems == tuple(
+        f"the {product} of input 0 (x) is another one if nothing else is differentiated"
+        for product in ("gradient", "tangent")
+    )
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,9 @@ def _divisive(x: Any, window: Any, across: bool, eps: float) -> Any:
 
 
 def _sample(draw: Draw) -> Call:
-    x = draw.array((draw.integer(0, 2), draw.integer(1, 3), draw.integer(1, 4), draw.integer(1, 4)))
-    sides = (draw.choice([1, 3]), draw.choice([1, 3, 5]))
+    """Neighbourhoods of several pixels: of one, the result is 0, and its derivatives are what rounding leaves."""
+    x = draw.array((draw.integer(0, 2), draw.integer(1, 3), draw.integer(2, 4), draw.integer(2, 4)))
+    sides = draw.choice([(1, 3), (3, 1), (3, 3), (3, 5)])
     window = draw.array(sides, 0.5, 2.0) if draw.boolean() else sides
     return (x, window), {"across_features": draw.boolean()}
 

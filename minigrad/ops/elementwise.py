@@ -429,7 +429,7 @@ def where(condition: Any, x: Any, y: Any, /) -> Any:
 def _clip_sample(draw: Draw) -> Call:
     shapes = broadcastable(draw, 3)
     x = draw.integers(shapes[0], -4, 4) * 0.5
-    bounds = [draw.integers(shape, -2, 2) * 0.5 + 0.25 for shape in shapes[1:]]
+    bounds = [draw.integers(shape, -2, 2) * 0.5 + edge for shape, edge in zip(shapes[1:], (0.125, 0.25), strict=True)]
     some = draw.choice([(0,), (1,), (0, 1)])
     return (x, *(bounds[i] if i in some else None for i in range(2))), {}
 

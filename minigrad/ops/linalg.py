@@ -12,7 +12,7 @@ from minigrad.ops.elementwise import abs
 from minigrad.ops.kinds import Bad, bilinear, composite, fused
 from minigrad.ops.powers import power, root
 from minigrad.ops.reduce import Axis, max, min, sum
-from minigrad.ops.samples import Call, Draw, axis_of
+from minigrad.ops.samples import Call, Draw, axis_of, least_side
 
 
 def _as_matrices(g: Any, x: Any, y: Any) -> tuple[Any, tuple[int, ...], tuple[int, ...]]:
@@ -41,8 +41,9 @@ def _adjoint_of_second(g: Any, x: Any, y: Any) -> Any:
 
 
 def _matmul_sample(draw: Draw) -> Call:
-    i, j, k = (draw.integer(0, 4) for _ in range(3))
-    batch = draw.shape(max_dims=2)
+    least = least_side(draw)
+    i, j, k = (draw.integer(least, 4) for _ in range(3))
+    batch = draw.shape(min_dims=1, max_dims=2, min_side=least)
     left, right = (tuple(1 if draw.boolean() else size for size in batch[draw.integer(0, len(batch)) :]) for _ in "xy")
     x = (j,) if draw.integer(0, 3) == 0 else (*left, i, j)
     y = (j,) if draw.integer(0, 3) == 0 else (*right, j, k)
@@ -110,10 +111,11 @@ def matmul(x: Any, y: Any, /) -> Any:
 
 
 def _linear_sample(draw: Draw) -> Call:
-    i, o = draw.integer(0, 4), draw.integer(0, 4)
+    least = least_side(draw)
+    i, o = draw.integer(least, 4), draw.integer(least, 4)
     weight = draw.array((o, i))
     bias = (draw.array((o,)),) if draw.boolean() else ()
-    return (draw.array((*draw.shape(max_dims=2), i)), weight, *bias), {}
+    return (draw.array((*draw.shape(max_dims=2, min_side=least), i)), weight, *bias), {}
 
 
 @fused(

@@ -13,9 +13,9 @@ from minigrad.ops.samples import Call, Draw
 
 
 def _sample(draw: Draw) -> Call:
-    x = draw.array((draw.integer(0, 2), draw.integer(1, 2), draw.integer(1, 4), draw.integer(1, 4)))
-    mode = draw.choice(["nearest", "bilinear"])
-    options = {"mode": mode, "align_corners": mode == "bilinear" and draw.boolean()}
+    x = draw.array((draw.choice([1, 2, 0]), draw.integer(1, 2), draw.integer(1, 4), draw.integer(1, 4)))
+    mode, align_corners = draw.choice([("nearest", False), ("bilinear", False), ("bilinear", True)])
+    options = {"mode": mode, "align_corners": align_corners}
     if draw.boolean():
         return (x, (draw.integer(1, 6), draw.integer(1, 6))), options
     return (x,), options | {"scale_factor": draw.choice([1.0, 1.5, 2.0, 2.3])}

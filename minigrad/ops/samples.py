@@ -39,6 +39,11 @@ class Draw(Protocol):
         """Integers in [low, high)."""
 
 
+def least_side(draw: Draw) -> int:
+    """1, or now and then 0: of nothing there is no derivative to check."""
+    return draw.choice([1, 1, 1, 0])
+
+
 def pointwise(function: Callable[..., Any], result: type = float) -> Callable[..., Any]:
     """An oracle from a function of python scalars."""
     return np.vectorize(function, otypes=[result])

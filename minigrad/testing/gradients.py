@@ -45,7 +45,8 @@ def check_grads(
     - the elements of J^T g are what differences of <g, f> give,
     - the same again for the functions (x, g) -> J^T g and (x, t) -> J t, up to `order`,
     - inputs and cotangent keep their bits, results have the right shape and dtype, repeat bit for bit, do not depend on
-      the layout of the inputs in memory, and leave no tensor behind; f(x, x) has the gradients of both paths.
+      the layout of the inputs in memory, and leave no tensor behind; f(x, x) has the gradients of both paths, and the
+      derivatives with respect to one input are the same if the others are constants.
 
     Parameters
     ----------

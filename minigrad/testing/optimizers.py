@@ -90,17 +90,21 @@ def _check_descent(make: Any, dtype: np.dtype, steps: int, random: np.random.Gen
 
 
 def _check_alone(make: Any, dtype: np.dtype, steps: int, random: np.random.Generator, found: Findings) -> None:
-    """Compare three parameters in one optimiser, the middle one without a gradient, with two in one each."""
+    """Compare three parameters in one optimiser with two in one each.
+
+    The second one never has a gradient, the third has none at first: its history begins when it gets one.
+    """
     together = _parameters(dtype, random)
     alone = [Parameter(to_array(p)) for p in together]
     untouched = to_array(together[1]).tobytes()
     optimizers = make(together), make([alone[0]]), make([alone[2]])
-    for _ in range(3):
+    for step in range(4):
         _set_gradients(together, random)
         together[1].grad = None
-        for one, other in ((alone[0], together[0]), (alone[2], together[2])):
-            one.grad = other.grad
-        for optimizer in optimizers:
+        if step < 2:
+            together[2].grad = None
+        alone[0].grad, alone[2].grad = together[0].grad, together[2].grad
+        for optimizer in optimizers if step >= 2 else optimizers[:2]:
             optimizer.step()
     if to_array(together[1]).tobytes() != untouched:
         found.problems.append(f"{dtype}: a parameter without a gradient moves")

@@ -9,12 +9,19 @@ import numpy as np
 
 from minigrad.creation import asarray
 from minigrad.errors import MinigradError
+from minigrad.tensor import Tensor
 from minigrad.testing.functions import Arrays, Function, OfArrays, OfTensors
+from minigrad.transforms import jvp, vjp
+
+
+def _reversed(x: np.ndarray) -> np.ndarray:
+    return np.asarray(np.flip(x))
+
 
 LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "contiguous": lambda x: np.ascontiguousarray(x).reshape(x.shape),
-    "transposed": lambda x: np.ascontiguousarray(x.T).T,
-    "reversed": lambda x: np.ascontiguousarray(x[(slice(None, None, -1),) * x.ndim])[(slice(None, None, -1),) * x.ndim],
+    "contiguous": lambda x: np.array(x, order="C"),
+    "transposed": lambda x: np.array(x.T, order="C").T,
+    "reversed": lambda x: _reversed(np.array(_reversed(x), order="C")),
     "strided": lambda x: np.repeat(x[..., None], 2, axis=-1)[..., 0],
     "broadcast": lambda x: np.broadcast_to(x[:1], x.shape) if x.ndim else x,
 }
@@ -30,6 +37,7 @@ def check_sides(function: Function, problems: list[str], random: np.random.Gener
     _check_layouts(function, problems, arrays, cotangent)
     _check_both_paths(function, problems, arrays)
     if isinstance(function, OfTensors):
+        _check_one_by_one(function, problems, arrays, cotangent)
         _check_nothing_left(function, problems, arrays, cotangent)
 
 
@@ -112,6 +120,24 @@ def _check_both_paths(function: Function, problems: list[str], arrays: Arrays) -
             f"f(x, x), with one x as {function.names[first]} and {function.names[second]}, has not the sum of the "
             "gradients of both"
         )
+
+
+def _check_one_by_one(function: OfTensors, problems: list[str], arrays: Arrays, cotangent: np.ndarray) -> None:
+    """An input's derivatives are the same if all other inputs are constants, for which an op may keep less."""
+    if len(arrays) < 2:
+        return
+    gradients = function.pull(arrays, cotangent)
+    for i, name in enumerate(function.names):
+
+        def alone(x: Tensor, i: int = i) -> Tensor:
+            return function.tensor(*(x if j == i else asarray(other) for j, other in enumerate(arrays)))
+
+        x, tangents = asarray(arrays[i]), [np.zeros_like(other) for other in arrays]
+        tangents[i] += np.linspace(-1, 1, x.size).reshape(x.shape)
+        if not near(vjp(alone, x)[1](asarray(cotangent))[0].numpy(), gradients[i]):
+            problems.append(f"the gradient of {name} is another one if nothing else is differentiated")
+        if not near(jvp(alone, [x], [asarray(tangents[i])])[1].numpy(), function.push(arrays, tangents)):
+            problems.append(f"the tangent of {name} is another one if nothing else is differentiated")
 
 
 def _check_nothing_left(function: OfTensors, problems: list[str], arrays: Arrays, cotangent: np.ndarray) -> None:
