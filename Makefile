@@ -11,8 +11,9 @@ EXTRAS ?= dev
 demo: $(VENV)/installed-demos
 	$(BIN)/python -m demos.scenes $(ARGS)
 
+# worksteal: each worker begins in a part of its own, so that no two compile the same kernels at the same time.
 test: $(VENV)/installed-$(EXTRAS)
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: $(VENV)/installed-$(EXTRAS)
 	$(BIN)/ruff check .
