@@ -12,7 +12,7 @@ from minigrad import nn, random
 from minigrad.creation import asarray
 from minigrad.errors import OperandError
 from minigrad.tensor import no_grad
-from minigrad.testing.compare import Findings
+from minigrad.testing.compare import Findings, like_normal
 from minigrad.testing.functions import Function, function_of, is_float, joined, to_array
 from minigrad.testing.gradients import check_function
 from minigrad.testing.report import Report
@@ -108,7 +108,7 @@ def _check_backward(module: nn.Module, inputs: Sequence[Any], function: Function
     """Two backwards add up to twice the function's gradient in `.grad` of each parameter."""
     arrays = function.arrays
     value = function.value(arrays)
-    cotangent = np.random.default_rng(seed).standard_normal(value.shape).astype(value.dtype)
+    cotangent = like_normal(value, np.random.default_rng(seed))
     expected = dict(zip(function.names, function.pull(arrays, cotangent), strict=True))
     own = copy.deepcopy(module)
     for _ in range(2):

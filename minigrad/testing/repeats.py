@@ -10,7 +10,7 @@ from minigrad import kernels, random, runtime
 from minigrad.creation import asarray
 from minigrad.errors import ArgumentError
 from minigrad.tensor import Tensor
-from minigrad.testing.compare import Findings, rounding
+from minigrad.testing.compare import Findings, like_normal, rounding
 from minigrad.testing.functions import OfTensors, function_of
 from minigrad.testing.report import Report
 from minigrad.transforms import vjp
@@ -44,7 +44,7 @@ def _bits(function: Any, seed: int) -> list[bytes]:
     random.manual_seed(seed)
     arrays = function.arrays
     value = function.value(arrays)
-    cotangent = np.random.default_rng(seed).standard_normal(value.shape).astype(value.dtype)
+    cotangent = like_normal(value, np.random.default_rng(seed))
     random.manual_seed(seed)
     return [x.tobytes() for x in (value, *function.pull(arrays, cotangent))]
 

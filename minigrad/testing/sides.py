@@ -10,6 +10,7 @@ import numpy as np
 from minigrad.creation import asarray
 from minigrad.errors import MinigradError
 from minigrad.tensor import Tensor
+from minigrad.testing.compare import like_normal
 from minigrad.testing.functions import Arrays, Function, OfArrays, OfTensors
 from minigrad.transforms import jvp, vjp
 
@@ -32,7 +33,7 @@ def check_sides(function: Function, problems: list[str], random: np.random.Gener
     """Add a sentence to the problems for everything that is not as it should be."""
     arrays = function.arrays
     value = function.value(arrays)
-    cotangent = np.asarray(random.standard_normal(value.shape), value.dtype)
+    cotangent = like_normal(value, random)
     _check_unchanged(function, problems, arrays, value, cotangent)
     _check_layouts(function, problems, arrays, cotangent)
     _check_both_paths(function, problems, arrays)
