@@ -120,7 +120,8 @@ def test_without_a_home_nothing_is_cached(compile_again, monkeypatch):
 
 def test_an_edit_of_any_kernel_source_changes_the_folder(tmp_path):
     names = set()
-    sources = [path.relative_to(cache.SOURCES) for path in sorted(cache.SOURCES.rglob("*.py"))]
+    paths = sorted([*cache.SOURCES.glob("*.py"), *cache.SOURCES.glob("cpu/**/*.py")])
+    sources = [path.relative_to(cache.SOURCES) for path in paths]
     assert Path("geometry.py") in sources
     assert Path("cpu", "conv.py") in sources
     for i, edited in enumerate([None, *sources]):
@@ -129,9 +130,10 @@ def test_an_edit_of_any_kernel_source_changes_the_folder(tmp_path):
         if edited:
             with (copy / edited).open("a") as source:
                 source.write("\n")
-        names.add(cache.digest(copy))
+        names.add(cache.digest(copy, "cpu"))
     assert len(names) == len(sources) + 1
-    assert cache.digest(tmp_path / "0") == cache.digest(cache.SOURCES)
+    assert cache.digest(tmp_path / "0", "cpu") == cache.digest(cache.SOURCES, "cpu")
+    assert cache.digest(cache.SOURCES, "cuda") not in names
 
 
 SHARED = """

@@ -44,14 +44,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_name_symbols_apart)
 
 
-def cache_folder() -> Path | None:
-    """Return the folder of the compiled kernels, which need not exist; None where there is no place for one.
+def cache_folder(device: str = "cpu") -> Path | None:
+    """Return the folder of a device's compiled kernels, which need not exist; None where there is no place for one.
 
     It is a folder of its own in `MINIGRAD_CACHE`, or else in the user's folder for caches.
     """
     try:
         root = Path(os.environ.get("MINIGRAD_CACHE") or _user_cache() / "minigrad")
-        return root / digest(SOURCES)
+        return root / digest(SOURCES, device)
     except (OSError, RuntimeError):  # sources that are no files, or no home
         return None
 
@@ -71,10 +71,10 @@ def _user_cache() -> Path:
 
 
 @functools.cache
-def digest(folder: Path) -> str:
-    """Name what machine code depends on: every source in a folder, and the versions of Python, numba and llvmlite."""
+def digest(folder: Path, device: str) -> str:
+    """Name what a device's machine code depends on: its sources, and the versions of Python, numba and llvmlite."""
     key = hashlib.sha256(f"{sys.implementation.cache_tag} {numba.__version__} {llvmlite.__version__}".encode())
-    for path in sorted(folder.rglob("*.py")):
+    for path in sorted([*folder.glob("*.py"), *(folder / device).rglob("*.py")]):
         source = path.read_bytes()
         key.update(f"{path.relative_to(folder).as_posix()} {len(source)} ".encode() + source)
     return key.hexdigest()[:16]

@@ -1,0 +1,97 @@
+"""Functions of numbers, which every device compiles from this text: an activation is its value and its slope.
+
+They compute in the type of x. An activation has one option, which may mean nothing.
+"""
+
+import inspect
+import math
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+ROOT_HALF, DENSITY = math.sqrt(0.5), 1 / math.sqrt(2 * math.pi)
+INNER, CUBIC = 2 * math.sqrt(2 / math.pi), 0.044715
+
+
+def linked(function: Callable[..., Any], compile: Callable[..., Any], **names: Any) -> Any:
+    """Compile a plain function, and before it those that it calls; `names` take the place of globals.
+
+    >>> linked(silu, compile=lambda function: function)(0.0, None)
+    0.0
+    """
+    taken = inspect.getclosurevars(function).globals
+    calls = {name: linked(it, compile, **names) for name, it in taken.items() if isinstance(it, FunctionType)}
+    known = {**function.__globals__, **calls, **names}
+    copy = FunctionType(function.__code__, known, function.__name__, function.__defaults__, function.__closure__)
+    return compile(copy)
+
+
+def logistic(x: Any) -> Any:
+    """1 / (1 + exp(-x)) from exp(-|x|), which cannot overflow."""
+    one, small = type(x)(1), math.exp(-abs(x))
+    return (small if x < 0 else one) / (one + small)
+
+
+def silu(x: Any, option: Any) -> Any:
+    """x logistic(x)."""
+    return x * logistic(x)
+
+
+def silu_slope(x: Any, option: Any) -> Any:
+    """logistic(x) (1 + x (1 - logistic(x)))."""
+    s, one = logistic(x), type(x)(1)
+    return s * (one + x * (one - s))
+
+
+def softplus(x: Any, beta: Any) -> Any:
+    """log(1 + exp(beta x)) / beta, from exp(-|beta x|), which cannot overflow."""
+    scaled = x * beta
+    return ((scaled if scaled > 0 else type(x)(0)) + math.log1p(math.exp(-abs(scaled)))) / beta
+
+
+def softplus_slope(x: Any, beta: Any) -> Any:
+    """logistic(beta x)."""
+    return logistic(x * beta)
+
+
+def gelu(x: Any, option: Any) -> Any:
+    """x times the standard normal distribution function."""
+    return x * type(x)(0.5) * math.erfc(-x * type(x)(ROOT_HALF))
+
+
+def gelu_slope(x: Any, option: Any) -> Any:
+    """The distribution function, and x times its density."""
+    half = type(x)(0.5)
+    return half * math.erfc(-x * type(x)(ROOT_HALF)) + x * type(x)(DENSITY) * math.exp(-half * x * x)
+
+
+def gelu_tanh(x: Any, option: Any) -> Any:
+    """0.5 (1 + tanh(u)) is the logistic function of 2 u."""
+    return x * logistic(type(x)(INNER) * (x + type(x)(CUBIC) * (x * x * x)))
+
+
+def gelu_tanh_slope(x: Any, option: Any) -> Any:
+    """By the rules of products and chains."""
+    one, inner, cubic = type(x)(1), type(x)(INNER), type(x)(CUBIC)
+    s = logistic(inner * (x + cubic * (x * x * x)))
+    return s + x * s * (one - s) * inner * (one + type(x)(3) * cubic * x * x)
+
+
+def elu(x: Any, alpha: Any) -> Any:
+    """x above 0, else alpha (exp(x) - 1)."""
+    return x if x > 0 else alpha * math.expm1(x)
+
+
+def elu_slope(x: Any, alpha: Any) -> Any:
+    """1 above 0, else alpha exp(x)."""
+    return type(x)(1) if x > 0 else alpha * math.exp(x)
+
+
+def leaky_relu(x: Any, slope: Any) -> Any:
+    """x above 0, else slope x."""
+    return x if x > 0 else slope * x
+
+
+def leaky_relu_slope(x: Any, slope: Any) -> Any:
+    """1 above 0, else slope."""
+    return type(x)(1) if x > 0 else slope
