@@ -74,16 +74,13 @@ class Tensor(graph.Variable):
         return self.detach().numpy().tolist()
 
     def to(self, target: Any, /) -> "Tensor":
-        """This tensor on a device ("cpu") or in a dtype (`minigrad.float64`, "float64").
+        """This tensor on a device ("cpu", "cuda") or in a dtype (`minigrad.float64`, "float64").
 
         >>> mg.tensor([1.0]).to("float64").dtype
         dtype('float64')
         """
         if isinstance(target, str) and target in kernels.DEVICES:
-            if target == self.device:
-                return self
-            host = kernels.backend(self.device).to_numpy(self._array)
-            return Tensor._wrap(kernels.backend(target).from_numpy(host))
+            return self.to_device(target)
         try:
             return self.astype(target)
         except DtypeError as error:
@@ -476,6 +473,10 @@ class Tensor(graph.Variable):
     def all(self, *, axis: Axis = None, keepdims: bool = False) -> "Tensor":
         """See `minigrad.all`."""
         return ops.all(self, axis=axis, keepdims=keepdims)
+
+    def to_device(self, device: str, /) -> "Tensor":
+        """See `minigrad.to_device`."""
+        return self if device == self.device else ops.to_device(self, device)
 
     def reshape(self, *shape: Any) -> "Tensor":
         """See `minigrad.reshape`; the shape may be given as one tuple or as several integers."""

@@ -58,7 +58,7 @@ def row(record: Record) -> Row:
         vjp,
         jvp,
         orders(record),
-        ", ".join(device for device in kernels.DEVICES if runs_on(record, device)),
+        ", ".join(device for device in kernels.available() if runs_on(record, device)),
         dtypes(record),
         oracle(record),
         str(len(record.bad) + 1),  # and what is no tensor is refused by all

@@ -22,6 +22,12 @@ every = pytest.mark.parametrize("name", sorted(REGISTRY))
 drawn_often, drawn = profiles.drawn(30), profiles.drawn(12)
 
 
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> str:
+    """Where the ops run: `pytest --minigrad-device cuda tests/test_ops.py`."""
+    return (request.config.getoption("minigrad_device") or ["cpu"])[0]
+
+
 def is_array(value: Any) -> bool:
     return isinstance(value, np.ndarray)
 
@@ -33,13 +39,15 @@ def convert(value: Any, change: Any) -> Any:
     return change(value) if is_array(value) else value
 
 
-def run(record: Record, args: Any, kwargs: Any, dtype: str = "float64", function: Any = None) -> mg.Tensor:
-    """Call an op with the arrays among its arguments as tensors that share their memory."""
+def run(
+    record: Record, args: Any, kwargs: Any, dtype: str = "float64", function: Any = None, device: str = "cpu"
+) -> mg.Tensor:
+    """Call an op with the arrays among its arguments as tensors, which on the CPU share their memory."""
 
     def to_tensor(array: np.ndarray) -> mg.Tensor:
-        return mg.asarray(array.astype(dtype, copy=False) if array.dtype.kind == "f" else array)
+        return mg.asarray(array.astype(dtype, copy=False) if array.dtype.kind == "f" else array).to(device)
 
-    return (function or record)(*(convert(arg, to_tensor) for arg in args), **kwargs)
+    return (function or record)(*(convert(arg, to_tensor) for arg in args), **kwargs).to("cpu")
 
 
 @every
@@ -53,27 +61,28 @@ def test_is_complete(name: str) -> None:
 @every
 @given(data=st.data())
 @drawn_often
-def test_equals_oracle(name: str, data: st.DataObject) -> None:
+def test_equals_oracle(name: str, device: str, data: st.DataObject) -> None:
     record = REGISTRY[name]
     drawn, args, kwargs = data.draw(calls(record))
     expected = np.asarray(record.oracle(*args, **kwargs))
-    result = run(record, args, kwargs)
+    result = run(record, args, kwargs, device=device)
     assert result.shape == expected.shape
     assert (result.dtype.kind == "f") == (expected.dtype.kind == "f")
     np.testing.assert_allclose(result.numpy(), expected, rtol=1e-12, atol=1e-12)
 
-    scattered = run(record, [convert(arg, drawn.layout) for arg in args], kwargs)
+    scattered = run(record, [convert(arg, drawn.layout) for arg in args], kwargs, device=device)
     np.testing.assert_allclose(scattered.numpy(), expected, rtol=1e-12, atol=1e-12)
 
 
 @every
 @given(data=st.data())
 @drawn
-def test_float32_is_near_float64(name: str, data: st.DataObject) -> None:
+def test_float32_is_near_float64(name: str, device: str, data: st.DataObject) -> None:
     record = REGISTRY[name]
     _, args, kwargs = data.draw(calls(record))
     args = [convert(arg, lambda a: a.astype("float32").astype(a.dtype)) for arg in args]
-    wide, narrow = run(record, args, kwargs), run(record, args, kwargs, "float32")
+    wide = run(record, args, kwargs)
+    narrow = run(record, args, kwargs, "float32", device=device)
     if record.name != "astype":
         assert narrow.dtype == (mg.float32 if wide.dtype == mg.float64 else wide.dtype)
     if record.name not in (
@@ -88,12 +97,12 @@ def test_float32_is_near_float64(name: str, data: st.DataObject) -> None:
 @every
 @given(data=st.data())
 @drawn
-def test_leaves_inputs_alone_and_repeats(name: str, data: st.DataObject) -> None:
+def test_leaves_inputs_alone_and_repeats(name: str, device: str, data: st.DataObject) -> None:
     record = REGISTRY[name]
     _, args, kwargs = data.draw(calls(record))
     arrays = [array for arg in args for array in (arg if isinstance(arg, list) else [arg]) if is_array(array)]
     before = [array.copy() for array in arrays]
-    first, second = run(record, args, kwargs), run(record, args, kwargs)
+    first, second = (run(record, args, kwargs, device=device) for _ in range(2))
     assert first.numpy().tobytes() == second.numpy().tobytes()
     for array, copy in zip(arrays, before, strict=True):
         np.testing.assert_array_equal(array, copy)
@@ -111,8 +120,8 @@ def test_method_equals_function(name: str, data: st.DataObject) -> None:
         np.testing.assert_array_equal(by_method.numpy(), run(record, args, kwargs).numpy())
 
 
-def differentiable(record: Record, args: Any, kwargs: Any) -> tuple[Any, list[mg.Tensor]]:
-    """The op as a function of its float inputs alone, and these inputs."""
+def differentiable(record: Record, args: Any, kwargs: Any, device: str = "cpu") -> tuple[Any, list[mg.Tensor]]:
+    """The op, run on a device, as a function of its float inputs alone, and these inputs."""
     places: list[tuple[int, int | None]] = []
     for i, arg in enumerate(args):
         if is_array(arg) and arg.dtype.kind == "f":
@@ -121,13 +130,13 @@ def differentiable(record: Record, args: Any, kwargs: Any) -> tuple[Any, list[mg
             places += [(i, j) for j in range(len(arg))]
 
     def function(*inputs: mg.Tensor) -> mg.Tensor:
-        full = [convert(arg, mg.asarray) for arg in args]
+        full = [convert(arg, lambda array: mg.asarray(array).to(device)) for arg in args]
         for (i, j), value in zip(places, inputs, strict=True):
             if j is None:
-                full[i] = value
+                full[i] = value.to(device)
             else:
-                full[i][j] = value
-        return record(*full, **kwargs)
+                full[i][j] = value.to(device)
+        return record(*full, **kwargs).to("cpu")
 
     return function, [mg.asarray(args[i] if j is None else args[i][j]) for i, j in places]
 
@@ -135,12 +144,12 @@ def differentiable(record: Record, args: Any, kwargs: Any) -> tuple[Any, list[mg
 @pytest.mark.parametrize("name", SMOOTH)
 @given(data=st.data())
 @drawn
-def test_derivatives(name: str, data: st.DataObject) -> None:
+def test_derivatives(name: str, device: str, data: st.DataObject) -> None:
     record = REGISTRY[name]
     drawn, args, kwargs = data.draw(calls(record))
     if record.name == "astype":  # conversions that have a derivative and leave the precision to measure it
         args = (args[0].astype(drawn.choice(["float32", "float64"])), "float64")
-    function, inputs = differentiable(record, args, kwargs)
+    function, inputs = differentiable(record, args, kwargs, device)
     check_grads(function, *inputs, elements=4, seed=data.draw(st.integers(0, 99)))
 
 

@@ -583,7 +583,7 @@ def second_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]
     from minigrad.kernels import cpu
 
     far = types.ModuleType("minigrad.kernels.far")
-    far.Array, far.offset = Elsewhere, 0.0
+    far.Array, far.offset, far.is_available = Elsewhere, 0.0, lambda: True
     far.from_numpy = lambda array: np.asarray(array).view(Elsewhere)
     far.to_numpy = lambda array: array.view(np.ndarray)
 

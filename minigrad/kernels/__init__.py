@@ -1,8 +1,9 @@
 """Kernels: arrays in, newly allocated arrays out. No tensors, no gradients, no checks.
 
 Each device is one folder here with the same function names and argument order (`reference.py` is the slow, obvious
-version of those that numpy does not have). A device's package has three names beside its kernels:
+version of those that numpy does not have). A device's package has four names beside its kernels:
 
+- `is_available()`, whether this machine has such a device;
 - `Array`, the type of its arrays; an op runs on the device whose array type its inputs have;
 - `from_numpy(array)` and `to_numpy(array)`, which copy between the host and the device where that is needed.
 """
@@ -15,7 +16,7 @@ from typing import Any
 
 from minigrad.errors import DeviceError
 
-DEVICES = ("cpu",)
+DEVICES = ("cpu", "cuda")
 
 
 @functools.cache
@@ -30,6 +31,15 @@ def backend(device: str) -> ModuleType:
     if device not in DEVICES:
         raise DeviceError(f"no device {device!r}\nhint: the devices are {', '.join(DEVICES)}")
     return importlib.import_module(f"minigrad.kernels.{device}")
+
+
+def available() -> tuple[str, ...]:
+    """Return the names of the devices that this machine has.
+
+    >>> available()[0]
+    'cpu'
+    """
+    return tuple([device for device in DEVICES if backend(device).is_available()])
 
 
 @functools.cache
@@ -61,3 +71,7 @@ class Kernels(dict[type, Callable[..., Any]]):
     def __missing__(self, array_type: type) -> Callable[..., Any]:
         self[array_type] = found = kernel(self.name, array_type)
         return found
+
+    def there(self, array_type: type) -> bool:
+        """Whether the device has such a kernel at all; fused ops do without one where it does not pay."""
+        return array_type in self or hasattr(backend(device_of(array_type)), self.name)

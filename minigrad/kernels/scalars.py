@@ -6,7 +6,7 @@ They compute in the type of x. An activation has one option, which may mean noth
 import inspect
 import math
 from collections.abc import Callable
-from types import FunctionType
+from types import CellType, FunctionType
 from typing import Any
 
 ROOT_HALF, DENSITY = math.sqrt(0.5), 1 / math.sqrt(2 * math.pi)
@@ -14,16 +14,21 @@ INNER, CUBIC = 2 * math.sqrt(2 / math.pi), 0.044715
 
 
 def linked(function: Callable[..., Any], compile: Callable[..., Any], **names: Any) -> Any:
-    """Compile a plain function, and before it those that it calls; `names` take the place of globals.
+    """A copy of a plain function in which those that it calls are compiled; `names` change what it knows by them.
 
     >>> linked(silu, compile=lambda function: function)(0.0, None)
     0.0
     """
-    taken = inspect.getclosurevars(function).globals
-    calls = {name: linked(it, compile, **names) for name, it in taken.items() if isinstance(it, FunctionType)}
-    known = {**function.__globals__, **calls, **names}
-    copy = FunctionType(function.__code__, known, function.__name__, function.__defaults__, function.__closure__)
-    return compile(copy)
+    around = inspect.getclosurevars(function)
+
+    def known(name: str, value: Any) -> Any:
+        if name in names:
+            return names[name]
+        return compile(linked(value, compile, **names)) if isinstance(value, FunctionType) else value
+
+    scope = function.__globals__ | {name: known(name, value) for name, value in around.globals.items()}
+    cells = [CellType(known(name, around.nonlocals[name])) for name in function.__code__.co_freevars]
+    return FunctionType(function.__code__, scope, function.__name__, function.__defaults__, tuple(cells))
 
 
 def logistic(x: Any) -> Any:

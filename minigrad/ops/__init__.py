@@ -81,6 +81,7 @@ from minigrad.ops.shape import (
     reshape,
     squeeze,
     stack,
+    to_device,
 )
 from minigrad.ops.sorting import argsort, argtopk, sort, topk
 

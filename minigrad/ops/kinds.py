@@ -348,6 +348,8 @@ class Fused(Record):
     shape and dtype. Neither kernel changes an array that it was given: residuals are read again if the graph is
     retained.
 
+    Where a device has no such kernels, a call is a call of `plain`.
+
     Both kernels agree with `plain` to rounding, on NaN and on who wins a tie; tests/test_ops.py draws such calls.
     """
 
@@ -360,6 +362,8 @@ class Fused(Record):
         object.__setattr__(self, "backward", kernels.Kernels(f"{self.name}_backward"))
 
     def run(self, *inputs: Any, **options: Any) -> Any:
+        if not self.kernel.there(inputs[0]._array.__class__):
+            return self.plain(*inputs, **options)
         return self._run(inputs, options, residuals=False)[0]
 
     def with_residuals(self, *args: Any, **kwargs: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -370,7 +374,7 @@ class Fused(Record):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         inputs, options = self.bind(*args, **kwargs)
-        return self._run(inputs, options, residuals=False)[0]
+        return self.run(*inputs, **options)
 
     def _run(self, inputs: Sequence[Any], options: Options, residuals: bool) -> tuple[Any, tuple[Any, ...]]:
         arrays, parents = graph.unwrap(self, inputs)

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.errors import ArgumentError, ShapeError
+from minigrad import kernels
+from minigrad.errors import ArgumentError, DeviceError, ShapeError
 from minigrad.ops.checks import axes, one_axis, operands, require, shape_of, sum_to, variable
 from minigrad.ops.kinds import Bad, composite, linear
 from minigrad.ops.samples import Call, Draw, least_side, unary
@@ -20,6 +21,33 @@ def alias(x: Any, /) -> Any:
     tensor([1.])
     """
     return (variable("alias", "x", x),), {}
+
+
+@linear(
+    lambda g, x, device, source: to_device.run(g, device=source, source=device),
+    signature="... -> ...",
+    view=True,
+    method="to_device",
+    sample=lambda draw: ((draw.array(draw.shape()), "cpu"), {}),
+    oracle=lambda x, device: np.array(x),
+    bad=(Bad(lambda t: to_device(t(2), "tpu"), DeviceError, "no device 'tpu'"),),
+)
+def to_device(x: Any, device: str, /) -> Any:
+    """x in the memory of a device; where it is there already, x itself.
+
+    Its gradient goes back to the device that x came from. Nothing else moves a tensor.
+
+    Raises
+    ------
+    DeviceError
+        If this machine has no such device.
+
+    >>> mg.to_device(mg.ones(2), "cpu").device
+    'cpu'
+    """
+    variable("to_device", "x", x)
+    kernels.backend(device)  # says which devices there are
+    return (x,), {"device": device, "source": x.device}
 
 
 def _reshape_sample(draw: Draw) -> Call:

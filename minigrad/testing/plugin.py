@@ -96,10 +96,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         from minigrad import kernels
 
         names = metafunc.config.getoption("minigrad_device") or ["cpu"]
-        unknown = [name for name in names if name not in kernels.DEVICES]
+        unknown = [name for name in names if name not in kernels.available()]
         if unknown:
             raise pytest.UsageError(
-                f"--minigrad-device {unknown[0]}: the devices here are {', '.join(kernels.DEVICES)}"
+                f"--minigrad-device {unknown[0]}: the devices here are {', '.join(kernels.available())}"
             )
         metafunc.parametrize("minigrad_device", names)
 

@@ -77,8 +77,8 @@ def check_devices(f: Callable[..., Any], *inputs: Any, devices: Sequence[str] | 
     """
     function = function_of("check_devices", f, inputs)
     assert isinstance(function, OfTensors)
-    names = list(kernels.DEVICES if devices is None else devices)
-    if unknown := [name for name in names if name not in kernels.DEVICES]:
+    names = list(kernels.available() if devices is None else devices)
+    if unknown := [name for name in names if name not in kernels.available()]:
         raise ArgumentError(f"check_devices: this machine has no device {unknown[0]!r}")
     found = Findings()
     expected = _on(function, "cpu", seed, found)

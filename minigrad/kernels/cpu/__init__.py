@@ -14,6 +14,12 @@ from minigrad.kernels.cpu import generic
 Array = np.ndarray
 from_numpy = to_numpy = np.asarray
 
+
+def is_available() -> bool:
+    """Yes."""
+    return True
+
+
 _COMPILED = {
     "conv": ("conv2d", "conv2d_input", "conv2d_weight"),
     "conv_pool": ("conv2d_pool",),

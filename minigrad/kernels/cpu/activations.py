@@ -18,7 +18,7 @@ Kernel = Callable[..., None]
 
 def _pair(value: Callable[[Any, Any], Any], slope: Callable[[Any, Any], Any]) -> tuple[Kernel, Kernel]:
     """A kernel for the values, and one for the slopes times a cotangent."""
-    value, slope = scalars.linked(value, jit), scalars.linked(slope, jit)
+    value, slope = jit(scalars.linked(value, jit)), jit(scalars.linked(slope, jit))
 
     @jit
     def values_of(out: Any, x: Any, option: Any, start: Any, stop: Any) -> None:

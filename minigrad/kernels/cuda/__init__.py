@@ -1,0 +1,32 @@
+"""The GPU's kernels, compiled by numba.cuda; where NUMBA_ENABLE_CUDASIM=1, they run in its simulator.
+
+Arrays are strided views of buffers in the memory of the device. Views cost nothing, and every kernel that wants its
+input in one piece says so by `contiguous`. No kernel adds numbers in an order that depends on timing: the same call
+gives the same bits.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from minigrad.kernels.cuda.array import Array, from_numpy
+from minigrad.kernels.cuda.machine import is_available
+
+__all__ = ["Array", "from_numpy", "is_available"]
+
+_HOME = {
+    "elementwise": ("where",),
+    "views": ("alias", "permute_dims", "broadcast_to"),
+    "copies": ("to_numpy", "to_device", "reshape", "astype", "concat", "full"),
+    "reductions": ("sum", "any", "all", "argmax", "argmin", "max", "max_backward", "min", "min_backward"),
+}
+_MODULES = {name: module for module, names in _HOME.items() for name in names}
+
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    elementwise = importlib.import_module(f"{__name__}.elementwise")
+    if name in elementwise.KERNELS:
+        return elementwise.KERNELS[name]
+    raise AttributeError(f"the GPU has no kernel {name!r}")

@@ -1,0 +1,80 @@
+"""Arrays in the memory of a GPU: a buffer, and how an array lies in it."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minigrad.kernels.cuda.machine import machine
+
+
+class Array:
+    """Elements of one dtype in a buffer, as `shape` and `strides` lay them out from `offset` on.
+
+    Offset and strides count elements, not bytes. Strides may be 0 (broadcast) or negative (reversed).
+    """
+
+    __slots__ = ("__weakref__", "buffer", "dtype", "offset", "shape", "strides")
+    buffer: Any
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: np.dtype
+
+    @classmethod
+    def of(cls, buffer: Any, dtype: np.dtype, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> "Array":
+        """An array from its parts."""
+        array = cls()
+        array.buffer, array.dtype, array.shape, array.strides, array.offset = buffer, dtype, shape, strides, offset
+        return array
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the elements together, in bytes; a broadcast element counts as often as it is seen."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def in_one_piece(self) -> bool:
+        """Whether the elements lie one after another, in the order of the axes."""
+        return self.strides == row_major(self.shape) or self.size <= 1
+
+    def view(self, shape: tuple[int, ...], strides: tuple[int, ...], offset: int | None = None) -> "Array":
+        """The same buffer, seen in another way."""
+        return Array.of(self.buffer, self.dtype, shape, strides, self.offset if offset is None else offset)
+
+
+def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of elements that lie one after another.
+
+    >>> row_major((2, 3, 4))
+    (12, 4, 1)
+    """
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> Array:
+    """An array of any values."""
+    kind = np.dtype(dtype)
+    return Array.of(machine().allocate(math.prod(shape) * kind.itemsize), kind, shape, row_major(shape), 0)
+
+
+def from_numpy(array: np.ndarray) -> Array:
+    """Copy an array of the host to the device."""
+    out = empty(array.shape, array.dtype)
+    if array.size:
+        machine().upload(out.buffer, np.ascontiguousarray(array))
+    return out

@@ -1,0 +1,235 @@
+"""Sums and extremes over axes, in an order that depends on sizes alone: the same bits each time.
+
+An array is (outer, reduced, inner). Where the last axis is reduced, inner is 1, and the threads of a block share a row;
+else a thread goes down a column, and its neighbours down the next ones. Long rows and columns are cut in parts, whose
+results are reduced in turn.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import cuda
+
+from minigrad.kernels.cuda.array import Array, empty, row_major
+from minigrad.kernels.cuda.compiler import Kernel, element, kernel
+from minigrad.kernels.cuda.copies import astype, contiguous
+from minigrad.kernels.cuda.elementwise import SAME
+from minigrad.kernels.cuda.machine import machine
+from minigrad.kernels.cuda.views import permute_dims
+
+Function = Callable[..., Any]
+
+BLOCK = 256
+"""Threads of a block that share a row, at most."""
+
+ROW, COLUMN = 4096, 128
+"""Elements that a block and a thread reduce: few enough for the rounding of a sum in float32."""
+
+
+@functools.cache
+def down_columns(f: Function) -> Kernel:
+    """The kernel that reduces parts of columns, a thread each."""
+
+    @kernel
+    def reduce(n: Any, out: Any, x: Any, start: Any, length: Any, inner: Any, parts: Any) -> None:
+        for j in range(cuda.grid(1), n, cuda.gridsize(1)):
+            part = j // inner % parts
+            top = j // (inner * parts) * length * inner + j % inner
+            total = start
+            for r in range(part * length // parts, (part + 1) * length // parts):
+                total = f(total, x[top + r * inner])
+            out[j] = total
+
+    return reduce
+
+
+@functools.cache
+def along_rows(f: Function, dtype: np.dtype) -> Kernel:
+    """The kernel that reduces parts of rows, a block each: first every thread by itself, then two by two."""
+    one = element(dtype)
+
+    @kernel
+    def reduce(out: Any, x: Any, start: Any, length: Any, parts: Any) -> None:
+        shared = cuda.shared.array(BLOCK, one)
+        thread, threads = cuda.threadIdx.x, cuda.blockDim.x
+        row, part = cuda.blockIdx.x // parts, cuda.blockIdx.x % parts
+        total = start
+        for r in range(part * length // parts + thread, (part + 1) * length // parts, threads):
+            total = f(total, x[row * length + r])
+        shared[thread] = total
+        step = threads // 2
+        while step > 0:
+            cuda.syncthreads()
+            if thread < step:
+                shared[thread] = f(shared[thread], shared[thread + step])
+            step //= 2
+        if thread == 0:
+            out[cuda.blockIdx.x] = shared[0]
+
+    return reduce
+
+
+def reduced(f: Function, start: Any, x: Array, axis: tuple[int, ...], keepdims: bool) -> Array:
+    """Reduce over axes, one run of neighbours after another, from the last."""
+    shape, whole = list(x.shape), contiguous(x)
+    first = len(shape)
+    while first > 0:
+        last = first
+        while first > 0 and (first - 1 in axis) == (last - 1 in axis):
+            first -= 1
+        if last - 1 in axis:
+            outer, length, inner = (math.prod(part) for part in (shape[:first], shape[first:last], shape[last:]))
+            whole = _in_parts(f, start, whole, outer, length, inner)
+            shape[first:last] = [1] * (last - first)
+    kept = tuple(shape) if keepdims else tuple([size for i, size in enumerate(shape) if i not in axis])
+    return whole.view(kept, row_major(kept))
+
+
+def _in_parts(f: Function, start: Any, x: Array, outer: int, length: int, inner: int) -> Array:
+    value = x.dtype.type(start)
+    while True:
+        parts = -(-length // (ROW if inner == 1 else COLUMN)) or 1
+        out = empty((outer * parts * inner,), x.dtype)
+        if out.size and inner == 1:
+            along_rows(f, x.dtype)(out.size, machine().threads, out, x, value, length, parts)
+        else:
+            down_columns(f).over(out.size, out, x, value, length, inner, parts)
+        if parts == 1:
+            return out
+        x, length = out, parts
+
+
+def sum(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
+    """The sum, in the dtype of x."""
+    return reduced(SAME["add"], 0, x, axis, keepdims)
+
+
+def any(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
+    """Whether any element is true."""
+    return reduced(_either, False, _truths(x), axis, keepdims)
+
+
+def all(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
+    """Whether all elements are true."""
+    return reduced(_both, True, _truths(x), axis, keepdims)
+
+
+def _either(x: Any, y: Any) -> Any:
+    return x or y
+
+
+def _both(x: Any, y: Any) -> Any:
+    return x and y
+
+
+def _truths(x: Array) -> Array:
+    return x if x.dtype == np.bool_ else astype(x, dtype=np.dtype(np.bool_))
+
+
+# ---- extremes ----------------------------------------------------------------------------------------------------
+
+
+def _above(x: Any, y: Any) -> Any:
+    """Whether x takes the place of y, which came first; of NaNs the first stays."""
+    return x > y or (x != x and y == y)
+
+
+def _below(x: Any, y: Any) -> Any:
+    return x < y or (x != x and y == y)
+
+
+@functools.cache
+def best_of_parts(better: Function, found: bool) -> Kernel:
+    """The kernel for the extreme of each part, and where it is: at its index, or where `found` at the noted one."""
+
+    @kernel
+    def search(n: Any, values: Any, places: Any, x: Any, noted: Any, length: Any, inner: Any, parts: Any) -> None:
+        for j in range(cuda.grid(1), n, cuda.gridsize(1)):
+            part = j // inner % parts
+            top = j // (inner * parts) * length * inner + j % inner
+            first = part * length // parts
+            best, place = x[top + first * inner], first
+            for r in range(first + 1, (part + 1) * length // parts):
+                if better(x[top + r * inner], best):
+                    best, place = x[top + r * inner], r
+            values[j] = best
+            places[j] = noted[top + place * inner] if found else place
+
+    return search
+
+
+def _extreme(better: Function, x: Array, outer: int, length: int, inner: int) -> tuple[Array, Array]:
+    """The extremes of (outer, length, inner) along its middle, and their indices."""
+    values, noted, found = contiguous(x), empty((0,), np.int64), False
+    while True:
+        parts = -(-length // COLUMN)
+        shape = (outer * parts * inner,)
+        best, places = empty(shape, x.dtype), empty(shape, np.int64)
+        best_of_parts(better, found).over(best.size, best, places, values, noted, length, inner, parts)
+        if parts == 1:
+            return best, places
+        values, noted, length, found = best, places, parts, True
+
+
+def _argument(better: Function) -> Callable[..., Array]:
+    """The index of an extreme along an axis, as a kernel."""
+
+    def kernel(x: Array, *, axis: int, keepdims: bool) -> Array:
+        before, behind = x.shape[:axis], x.shape[axis + 1 :]
+        _, places = _extreme(better, x, math.prod(before), x.shape[axis], math.prod(behind))
+        shape = (*before, *[1] * keepdims, *behind)
+        return places.view(shape, row_major(shape))
+
+    return kernel
+
+
+argmax, argmin = _argument(_above), _argument(_below)
+
+
+def _rows(x: Array, axis: tuple[int, ...]) -> tuple[Array, list[int], int]:
+    """x with the reduced axes behind the others, the order of its axes then, and how many elements are reduced."""
+    order = [i for i in range(x.ndim) if i not in axis] + list(axis)
+    return permute_dims(x, axes=tuple(order)), order, math.prod(x.shape[i] for i in axis)
+
+
+@kernel
+def at_places(n: Any, out: Any, g: Any, places: Any, length: Any) -> None:
+    """Rows of zeros, with the number g at one place of each."""
+    for i in range(cuda.grid(1), n, cuda.gridsize(1)):
+        row = i // length
+        out[i] = g[row] if i % length == places[row] else type(g[row])(0)
+
+
+def _over_axes(better: Function) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """An extreme over axes, as a fused op's kernels: its gradient goes to the first place that has it."""
+
+    def forward(x: Array, *, axis: tuple[int, ...], keepdims: bool, residuals: bool) -> tuple[Array, tuple[()]]:
+        moved, _, length = _rows(x, axis)
+        values, _ = _extreme(better, moved, math.prod(moved.shape[: x.ndim - len(axis)]), length, 1)
+        shape = tuple([1 if i in axis else size for i, size in enumerate(x.shape) if keepdims or i not in axis])
+        return values.view(shape, row_major(shape)), ()
+
+    def backward(
+        g: Array,
+        needs: tuple[bool, ...],
+        inputs: tuple[Array],
+        out: Any,
+        residuals: tuple[()],
+        *,
+        axis: tuple[int, ...],
+        keepdims: bool,
+    ) -> tuple[Array]:
+        moved, order, length = _rows(inputs[0], axis)
+        _, places = _extreme(better, moved, g.size, length, 1)
+        gradient = empty(moved.shape, g.dtype)
+        at_places.over(gradient.size, gradient, contiguous(g), places, length)
+        return (permute_dims(gradient, axes=tuple(np.argsort(order).tolist())),)
+
+    return forward, backward
+
+
+max, max_backward = _over_axes(_above)
+min, min_backward = _over_axes(_below)

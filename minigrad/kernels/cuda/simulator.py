@@ -1,0 +1,116 @@
+"""A machine without a GPU: numba's simulator runs each thread of a kernel as a thread of Python.
+
+It shows wrong indices, wrong barriers and wrong arithmetic of small calls. It knows no types: that a kernel compiles
+is another test.
+"""
+
+import math
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import cuda
+from numba.cuda.simulator import kernel as simulation
+
+from minigrad.errors import OutOfMemoryError
+from minigrad.kernels.scalars import linked
+
+Function = Callable[..., Any]
+
+ROOM = 1 << 30  # bytes
+
+
+class Pointer:
+    """Memory from an element on, as a kernel sees it; what lies outside is an error."""
+
+    __slots__ = ("elements",)
+
+    def __init__(self, elements: np.ndarray) -> None:
+        self.elements = elements
+
+    def __getitem__(self, i: int) -> Any:
+        if i < 0:
+            raise IndexError(f"element {i}")
+        return self.elements[i]
+
+    def __setitem__(self, i: int, value: Any) -> None:
+        if i < 0:
+            raise IndexError(f"element {i}")
+        self.elements[i] = value
+
+
+class Context:
+    """What `cuda` means inside of a kernel that is running."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(simulation._get_kernel_context(), name)
+
+
+class Math:
+    """Functions of `math` that give IEEE results where Python's raise, in the type of their argument."""
+
+    inf, nan, pi = math.inf, math.nan, math.pi
+    exp, expm1, log, log1p, sqrt, sin, cos, tanh, floor, ceil, pow, fmod, isnan, isinf = (
+        *(np.exp, np.expm1, np.log, np.log1p, np.sqrt, np.sin, np.cos, np.tanh, np.floor, np.ceil, np.power, np.fmod),
+        *(np.isnan, np.isinf),
+    )
+    fabs, copysign = np.fabs, np.copysign
+
+    @staticmethod
+    def erf(x: Any) -> Any:
+        """Of math, in the type of x."""
+        return type(x)(math.erf(x))
+
+    @staticmethod
+    def erfc(x: Any) -> Any:
+        """Of math, in the type of x."""
+        return type(x)(math.erfc(x))
+
+
+class Simulator:
+    """The machine: its memory is numpy's, and its few threads are enough to have neighbours."""
+
+    name = "numba's CUDA simulator"
+    threads, blocks = 2, 2
+
+    def __init__(self) -> None:
+        self._one_at_a_time = threading.RLock()
+
+    def allocate(self, nbytes: int) -> np.ndarray:
+        """Memory full of what nobody should read."""
+        if nbytes > ROOM:
+            raise OutOfMemoryError(f"{nbytes} bytes are more than the simulator has")
+        return np.full(max(nbytes, 16), 0xA5, np.uint8)
+
+    def upload(self, buffer: np.ndarray, array: np.ndarray) -> None:
+        """Copy an array in one piece to a buffer."""
+        buffer[: array.nbytes] = array.reshape(-1).view(np.uint8)
+
+    def download(self, array: np.ndarray, buffer: np.ndarray, offset: int) -> None:
+        """Copy from a buffer, `offset` bytes in, to an array in one piece."""
+        array.reshape(-1).view(np.uint8)[:] = buffer[offset : offset + array.nbytes]
+
+    def synchronize(self) -> None:
+        """Wait for nothing: launches wait for themselves."""
+
+    def compile(self, kernel: Any, signature: tuple[Any, ...]) -> Function:
+        """A function that ends quietly in IEEE results, and sees the context of the simulator."""
+        one = linked(kernel.function, lambda it: it, cuda=Context(), math=Math)
+
+        def quiet(*args: Any) -> None:
+            with np.errstate(all="ignore"):
+                one(*args)
+
+        return quiet
+
+    def launch(self, function: Function, blocks: Any, threads: Any, args: tuple[Any, ...], shared: int) -> None:
+        """Run all threads of all blocks, one block after another."""
+        with self._one_at_a_time:
+            cuda.jit(function)[blocks, threads, 0, shared](*map(self._argument, args))
+
+    def _argument(self, value: Any) -> Any:
+        if not hasattr(value, "buffer"):
+            return value
+        end = len(value.buffer) - len(value.buffer) % value.dtype.itemsize
+        return Pointer(value.buffer[:end].view(value.dtype)[value.offset :])
