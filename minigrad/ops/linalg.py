@@ -180,7 +180,8 @@ def _norm_sample(draw: Draw) -> Call:
 def _norm_oracle(x: Any, axis: Any, keepdims: bool, ord: float) -> Any:
     if math.isinf(ord):
         return (np.max if ord > 0 else np.min)(np.abs(x), axis=axis, keepdims=keepdims)
-    return np.power(np.sum(np.abs(x) ** ord, axis=axis, keepdims=keepdims), 1 / np.float64(ord))
+    with np.errstate(divide="ignore"):  # of no elements, to a negative power
+        return np.power(np.sum(np.abs(x) ** ord, axis=axis, keepdims=keepdims), 1 / np.float64(ord))
 
 
 @composite(
