@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -150,6 +150,13 @@ def test_images_outside_the_class_folders_are_reported(store):
     assert "1 not read\n  'all/preview.png': it does not lie directly in a class folder" in dataset.report
 
 
+def test_a_picture_beside_the_class_folders_makes_no_class(store):
+    dataset = data.image_folder(store(dict.fromkeys(("cat/1.png", "dog/1.png", "overview.png"), flat(1))))
+    assert dataset.classes == ("cat", "dog")
+    assert dataset.labels.tolist() == [0, 1]
+    assert "1 not read\n  'overview.png': it does not lie directly in a class folder" in dataset.report
+
+
 def test_unreadable_images_are_reported(store):
     picture = encoded(Image.fromarray(textured()), "JPEG")
     broken = {
@@ -218,7 +225,7 @@ def test_a_source_without_a_data_set(store, tmp_path, files, split, found):
         data.image_folder(store(files), split=split)
 
 
-@pytest.mark.parametrize("size", [64, (0, 4), (4,), (4.0, 4.0), None])
+@pytest.mark.parametrize("size", [64, (0, 4), (4,), (4.0, 4.0), (True, 4), None])
 def test_a_size_that_is_none(tmp_path, size):
     with pytest.raises(ArgumentError, match="size is the height and width"):
         data.image_folder(tmp_path, size=size)
@@ -467,6 +474,9 @@ def test_read_image_takes_paths_and_files_and_names_them_in_errors(tmp_path):
     ):
         with pytest.raises(DataError, match=rf"{name}' {reason}"):
             data.read_image(tmp_path / name)
+    with pytest.raises(ArgumentError, match="a bytes is neither a path nor an open file"):
+        data.read_image(b"\x89PNG")
+    assert data.read_image(tmp_path / "good.png", (np.int64(2), np.int64(1))).shape == (2, 1)
 
 
 def test_importing_the_package_loads_no_pillow():
@@ -496,6 +506,9 @@ def test_a_data_set_checks_its_arrays():
         data.ImageDataset(images, labels, ("a",), ("1", "2", "3"), "")
     with pytest.raises(DtypeError, match="images are uint8"):
         data.ImageDataset(images.astype(np.float32), labels, ("a",), ("1", "2"), "")
+    for label in (-1, 1):
+        with pytest.raises(ArgumentError, match="are not the numbers of 1 classes"):
+            data.ImageDataset(images, labels + label, ("a",), ("1", "2"), "")
 
 
 @pytest.mark.parametrize("chosen", [[5, 0, 5], [], [-1], np.array([2, 1]), np.arange(30) % 7 == 0])
@@ -509,7 +522,7 @@ def test_subset(chosen):
     assert (part.classes, part.report) == (dataset.classes, dataset.report)
 
 
-@pytest.mark.parametrize("chosen", [[30], [-31], [0.5], [True], ["a"]])
+@pytest.mark.parametrize("chosen", [[30], [-31], [0.5], [True], ["a"], [[0, 1]]])
 def test_a_subset_out_of_range(chosen):
     with pytest.raises(IndexingError, match="subset of 30 images"):
         made().subset(chosen)
@@ -519,12 +532,13 @@ def test_a_subset_out_of_range(chosen):
 @settings(deadline=None, max_examples=40)
 def test_split_is_stratified(count, classes, fraction, seed):
     dataset = made(count, classes)
+    members = np.bincount(dataset.labels)
+    assume(0 < sum(round(fraction * n) for n in members.tolist()) < count)
     kept, held_out = dataset.split(fraction, seed)
     assert sorted(indices(kept) + indices(held_out)) == list(range(count))
     assert indices(held_out) == sorted(indices(held_out))
-    for label in range(classes):
-        members = np.count_nonzero(dataset.labels == label)
-        assert np.count_nonzero(held_out.labels == label) == round(fraction * members)
+    for label, number in enumerate(members.tolist()):
+        assert np.count_nonzero(held_out.labels == label) == round(fraction * number)
     assert indices(dataset.split(fraction, seed)[1]) == indices(held_out)
 
 
@@ -536,6 +550,12 @@ def test_split_depends_on_the_seed():
 def test_a_split_out_of_range(fraction):
     with pytest.raises(ArgumentError, match="above 0 and below 1"):
         made().split(fraction)
+
+
+@pytest.mark.parametrize(("fraction", "what"), [(0.5, "none"), (0.6, "all")])
+def test_no_part_of_a_split_is_empty(fraction, what):
+    with pytest.raises(ArgumentError, match=f"is {what} of them"):
+        made(3, 3).split(fraction)
 
 
 # Batches
@@ -598,9 +618,10 @@ def test_augmentation_differs_between_batches_and_epochs():
 
 
 def test_batches_that_cannot_be():
-    for batch_size in (0, -1, 2.0, None):
-        with pytest.raises(ArgumentError, match="batch_size is a positive whole number"):
+    for batch_size in (0, -1, 2.0, True, None):
+        with pytest.raises(ArgumentError, match=r"batch_size = .* is (less than 1|not an integer)"):
             data.batches(made(), batch_size)
+    assert len(data.batches(made(), np.int64(15))) == 2
     with pytest.raises(DataError, match="no images"):
         data.batches(made().subset([]), 4)
     with pytest.raises(DtypeError, match="gave float64"):

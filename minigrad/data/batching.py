@@ -9,6 +9,7 @@ from minigrad.creation import asarray
 from minigrad.data.augment import Transform
 from minigrad.data.dataset import ImageDataset
 from minigrad.errors import ArgumentError, DataError, DtypeError
+from minigrad.ops.checks import integer
 from minigrad.random import Generator
 from minigrad.tensor import Tensor
 
@@ -96,8 +97,9 @@ def batches(
     (2, 1, 2, 2) [2 3]
     (1, 1, 2, 2) [4]
     """
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ArgumentError(f"batches: batch_size is a positive whole number, not {batch_size!r}")
+    batch_size = integer("batches", "batch_size", batch_size)
+    if batch_size < 1:
+        raise ArgumentError(f"batches: batch_size = {batch_size} is less than 1")
     if not len(dataset):
         raise DataError("batches: the data set has no images")
     return Batches(dataset, batch_size, shuffle, seed, epoch, drop_last, transform)

@@ -28,8 +28,8 @@ class ImageDataset:
 
     Raises
     ------
-    ShapeError, DtypeError
-        If the arrays are not as above.
+    ShapeError, DtypeError, ArgumentError
+        If the arrays are not as above, or a label is the number of no class.
 
     Examples
     --------
@@ -55,6 +55,9 @@ class ImageDataset:
             raise ShapeError(message(f"ImageDataset: n differs, {len(self.paths)} paths", rows))
         if self.images.dtype != np.uint8 or self.labels.dtype != np.int64:
             raise DtypeError(message("ImageDataset: images are uint8 and labels int64", rows))
+        if self.labels.size and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
+            known = f"the numbers of {len(self.classes)} classes"
+            raise ArgumentError(f"ImageDataset: labels from {self.labels.min()} to {self.labels.max()} are not {known}")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -71,9 +74,11 @@ class ImageDataset:
         Raises
         ------
         IndexingError
-            If an index is out of range or no whole number.
+            If an index is out of range or no whole number, or the indices do not form a row.
         """
         index = np.asarray(indices) if len(indices) else np.zeros(0, np.int64)
+        if index.ndim != 1:
+            raise IndexingError(f"subset of {len(self)} images: the indices have {index.ndim} axes, not 1")
         try:
             index = np.arange(len(self))[index]
         except IndexError as error:
@@ -104,7 +109,7 @@ class ImageDataset:
         Raises
         ------
         ArgumentError
-            If `fraction` is out of range.
+            If `fraction` is out of range, or so near to 0 or 1 that one part would be empty.
 
         Examples
         --------
@@ -121,4 +126,7 @@ class ImageDataset:
         for label in range(len(self.classes)):
             members = order[self.labels[order] == label]
             held_out[members[: round(fraction * len(members))]] = True
+        if held_out.all() or not held_out.any():
+            what = "all" if held_out.all() else "none"
+            raise ArgumentError(f"split: of each class, {fraction} of its images, rounded, is {what} of them")
         return self.subset(~held_out), self.subset(held_out)

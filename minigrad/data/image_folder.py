@@ -77,14 +77,14 @@ def image_folder(
     with open_source(source) as files:
         candidates = [path for path in map(PurePosixPath, files.names) if _is_image(path)]
         root = _class_root(candidates, split, source, files.names)
-        chosen = [path for path in candidates if path.parent.parent == root]
+        chosen = [path for path in candidates if path.parent.parent == root != path.parent]  # "." is its own parent
         classes, numbers = _number_classes({path.parent.name for path in chosen}, classes, source)
         chosen.sort(key=lambda path: (numbers[_folded(path.parent.name)], path))
         results = _decode_all(files, chosen, size, progress)
 
     read, not_read = [], dict(files.refused)
-    for path in candidates:
-        if root in path.parents and path.parent.parent != root:
+    for path in {*candidates} - {*chosen}:
+        if root in path.parents:
             not_read[str(path)] = "it does not lie directly in a class folder"
     for path, result in zip(chosen, results, strict=True):
         if isinstance(result, str):

@@ -50,7 +50,7 @@ def read_image(file: str | os.PathLike[str] | IO[bytes], size: tuple[int, int] =
     DataError
         If the file is missing, damaged, too large, or no image of a known format.
     ArgumentError
-        If `size` is not two positive whole numbers.
+        If `size` is not two positive whole numbers, or `file` is neither a path nor a file.
 
     Examples
     --------
@@ -68,8 +68,10 @@ def read_image(file: str | os.PathLike[str] | IO[bytes], size: tuple[int, int] =
         if isinstance(file, str | os.PathLike):
             with open(file, "rb") as opened:
                 data = read_limited(opened)
-        else:
+        elif hasattr(file, "read"):
             data = read_limited(file)
+        else:
+            raise ArgumentError(f"read_image: a {type(file).__name__} is neither a path nor an open file")
         with warnings.catch_warnings(action="ignore"):
             return decode(data, size)
     except OSError as error:
@@ -105,7 +107,7 @@ def decode(data: bytes, size: tuple[int, int]) -> np.ndarray:
 def check_size(size: Any) -> None:
     """Refuse anything but two positive whole numbers."""
     pair = isinstance(size, tuple | list) and len(size) == 2
-    if not pair or not all(isinstance(n, int) and n > 0 for n in size):
+    if not pair or not all(isinstance(n, int | np.integer) and not isinstance(n, bool) and n > 0 for n in size):
         raise ArgumentError(f"size is the height and width in pixels, such as (64, 64), not {size!r}")
 
 
