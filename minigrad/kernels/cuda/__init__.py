@@ -18,6 +18,8 @@ _HOME = {
     "elementwise": ("where",),
     "views": ("alias", "permute_dims", "broadcast_to"),
     "copies": ("to_numpy", "to_device", "reshape", "astype", "concat", "full"),
+    "matmul": ("matmul",),
+    "conv": ("conv2d", "conv2d_input", "conv2d_weight"),
     "reductions": ("sum", "any", "all", "argmax", "argmin", "max", "max_backward", "min", "min_backward"),
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names}

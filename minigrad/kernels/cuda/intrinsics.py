@@ -1,5 +1,10 @@
-"""The few instructions that numba.cuda does not offer, each beside what the simulator does in its place."""
+"""The few instructions that numba.cuda does not offer, each beside what the simulator does in its place.
 
+A register tile is a tuple: numbers that every thread has for itself, and that are never indexed by a variable.
+"""
+
+import functools
+import sys
 from typing import Any
 
 import numpy as np
@@ -7,6 +12,7 @@ import numpy as np
 from minigrad.kernels.cuda.machine import SIMULATED
 
 if SIMULATED:
+    from numba.cuda.simulator import kernel as simulation
 
     def load4(pointer: Any, i: int) -> tuple[Any, ...]:
         """Elements i ... i + 3, by one instruction; i is a multiple of 4."""
@@ -20,6 +26,69 @@ if SIMULATED:
             raise IndexError(f"four elements at {i}")
         for k, value in enumerate((a, b, c, d)):
             pointer[i + k] = value
+
+    def constant4(pointer: Any, i: int, more: int) -> tuple[Any, ...]:
+        """Four integers from element i + more on of what nobody writes while the kernel runs; both are multiples of 4.
+
+        `more` becomes part of the instruction where it is a constant.
+        """
+        return load4(pointer, i + more)
+
+    def fetch(copy: Any, i: int, more: int, pointer: Any, j: int, wanted: bool) -> None:
+        """copy[i + more] = pointer[j] if wanted else 0, in shared memory, at the latest when `fetched` returns."""
+        copy[i + more] = pointer[j] if wanted else 0
+
+    def fetched() -> None:
+        """Wait for what this thread fetches; other threads see it after the next barrier."""
+
+    def again(i: int) -> int:
+        """i, but nothing that follows from it is known: it is computed again, instead of keeping registers busy."""
+        return i
+
+    def divided(i: int, by: int) -> int:
+        """i // by of numbers that are not negative."""
+        return i // by
+
+    def shared(count: int, dtype: Any) -> Any:
+        """A pointer to memory that the threads of a block share; each line of a kernel has memory of its own."""
+        frame = sys._getframe(1)
+        memory = simulation._get_kernel_context()._shared._allocations
+        return memory.setdefault((frame.f_code.co_filename, frame.f_lineno), np.full(count, 99, str(dtype)))
+
+    def zeros(count: int, dtype: Any) -> Any:
+        """A tuple of so many zeros."""
+        return np.full(count, 0, str(dtype))
+
+    @functools.cache
+    def outer_products(size: int, depth: int, line: int, group: int) -> Any:
+        """total[i, j] + the sum over k of x[k, i] * y[k, j], for a tile of so many rows and columns.
+
+        The operands lie in shared memory from elements `at` and `beside` on: line after line, of each line groups of
+        four neighbours.
+        """
+        places = np.arange(depth)[:, None, None] * line + np.arange(size // 4)[:, None] * group + np.arange(4)
+        places = places.reshape(depth, size)
+
+        def add(total: Any, x: Any, at: int, y: Any, beside: int) -> Any:
+            if at % 4 or beside % 4:
+                raise IndexError(f"four elements at {at} and {beside}")
+            return total + (x[at + places].T @ y[beside + places]).reshape(-1)
+
+        return add
+
+    def store_each(pointer: Any, total: Any, rows: Any, columns: Any) -> None:
+        """Write total[i, j] at rows[i] + columns[j], where neither of the two is negative."""
+        for i, row in enumerate(rows):
+            for j, column in enumerate(columns):
+                if row >= 0 and column >= 0:
+                    pointer[row + column] = total[i * len(columns) + j]
+
+    def store_fours(pointer: Any, total: Any, rows: Any, columns: Any) -> None:
+        """The same by fours, for columns of which each four begin at a multiple of 4 and are neighbours."""
+        for i, row in enumerate(rows):
+            for j, column in enumerate(columns):
+                if row >= 0 and column >= 0 and j % 4 == 0:
+                    store4(pointer, row + column, *total[i * len(columns) + j :][:4])
 
 else:
     from llvmlite import ir
@@ -67,3 +136,182 @@ else:
             return context.get_dummy_value()
 
         return types.void(pointer, i, a, b, c, d), generate
+
+    def _assembly(builder: Any, result: Any, operands: list[Any], text: str, constraints: str) -> Any:
+        """A call of PTX; what neither has a result nor says that it changes memory depends on its operands alone."""
+        kind = ir.FunctionType(result, [operand.type for operand in operands])
+        return builder.call(ir.InlineAsm(kind, text, constraints, "memory" in constraints), operands)
+
+    def _in_global(builder: Any, pointer: Any, index: Any) -> Any:
+        """The address of an element as a number."""
+        place = builder.gep(pointer, [index], inbounds=True)
+        return builder.ptrtoint(builder.addrspacecast(place, ir.PointerType(place.type.pointee, 1)), ir.IntType(64))
+
+    @intrinsic
+    def constant4(typing: Any, pointer: Any, i: Any, more: Any) -> Any:
+        """Four integers from element i + more on of what nobody writes while the kernel runs; both are multiples of 4.
+
+        `more` becomes part of the instruction where it is a constant.
+        """
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            bits, parts = pointer.dtype.bitwidth, []
+            letter, kind = "l" if bits == 64 else "r", ir.IntType(bits)
+            first = builder.gep(args[0], [args[1]], inbounds=True)
+            for k in range(0, 4, 128 // bits):  # 16 bytes at a time
+                place = _in_global(builder, first, builder.add(args[2], ir.Constant(args[2].type, k)))
+                count = 128 // bits
+                names = ", ".join(f"${e}" for e in range(count))
+                text = f"ld.global.nc.v{count}.b{bits} {{{names}}}, [${count}];"
+                result = ir.LiteralStructType([kind] * count)
+                vector = _assembly(builder, result, [place], text, ",".join([f"={letter}"] * count + ["l"]))
+                parts += [builder.extract_value(vector, e) for e in range(count)]
+            return cgutils.pack_array(builder, parts)
+
+        return types.UniTuple(pointer.dtype, 4)(pointer, i, more), generate
+
+    @intrinsic
+    def fetch(typing: Any, copy: Any, i: Any, more: Any, pointer: Any, j: Any, wanted: Any) -> Any:
+        """copy[i + more] = pointer[j] if wanted else 0, in shared memory, at the latest when `fetched` returns."""
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            size, word = pointer.dtype.bitwidth // 8, ir.IntType(32)
+            to = builder.gep(builder.gep(args[0], [args[1]], inbounds=True), [args[2]], inbounds=True)
+            if size < 4:  # the instruction has words only
+                with builder.if_else(args[5]) as (found, missing):
+                    with found:
+                        builder.store(builder.load(builder.gep(args[3], [args[4]], inbounds=True)), to)
+                    with missing:
+                        builder.store(ir.Constant(to.type.pointee, None), to)
+                return context.get_dummy_value()
+            to = builder.ptrtoint(builder.addrspacecast(to, ir.PointerType(to.type.pointee, 3)), word)
+            read = builder.select(args[5], ir.Constant(word, size), ir.Constant(word, 0))  # the rest is filled with 0
+            _assembly(
+                builder,
+                ir.VoidType(),
+                [to, _in_global(builder, args[3], args[4]), read],
+                f"cp.async.ca.shared.global [$0], [$1], {size}, $2;",
+                "r,l,r,~{memory}",
+            )
+            return context.get_dummy_value()
+
+        return types.void(copy, i, more, pointer, j, types.boolean), generate
+
+    @intrinsic
+    def fetched(typing: Any) -> Any:
+        """Wait for what this thread fetches; other threads see it after the next barrier."""
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            _assembly(builder, ir.VoidType(), [], "cp.async.wait_all;", "~{memory}")
+            return context.get_dummy_value()
+
+        return types.void(), generate
+
+    @intrinsic
+    def again(typing: Any, i: Any) -> Any:
+        """i, but nothing that follows from it is known: it is computed again, instead of keeping registers busy."""
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kind, bits = args[0].type, args[0].type.width
+            text, letter = f"mov.b{bits} $0, $1;", "l" if bits == 64 else "r"
+            return builder.call(ir.InlineAsm(ir.FunctionType(kind, [kind]), text, f"={letter},{letter}", True), args)
+
+        return i(i), generate
+
+    @intrinsic
+    def divided(typing: Any, i: Any, by: Any) -> Any:
+        """i // by of numbers that are not negative."""
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.udiv(*args)
+
+        return i(i, i), generate
+
+    @intrinsic
+    def shared(typing: Any, count: Any, dtype: Any) -> Any:
+        """A pointer to memory that the threads of a block share, which begins at a multiple of 16 bytes."""
+        if not isinstance(count, types.IntegerLiteral):
+            return None  # asked again with the literal
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kind = ir.ArrayType(context.get_data_type(dtype.dtype), count.literal_value)
+            name = builder.module.get_unique_name("shared")
+            memory = cgutils.add_global_variable(builder.module, kind, name, addrspace=3)
+            memory.align, memory.linkage, memory.initializer = 16, "internal", ir.Constant(kind, ir.Undefined)
+            return builder.addrspacecast(memory, kind.element.as_pointer(), "generic")
+
+        return types.CPointer(dtype.dtype)(count, dtype), generate
+
+    @intrinsic
+    def zeros(typing: Any, count: Any, dtype: Any) -> Any:
+        """A tuple of so many zeros."""
+        if not isinstance(count, types.IntegerLiteral):
+            return None
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return ir.Constant(context.get_value_type(signature.return_type), None)
+
+        return types.UniTuple(dtype.dtype, count.literal_value)(count, dtype), generate
+
+    @functools.cache
+    def outer_products(size: int, depth: int, line: int, group: int) -> Any:
+        """total[i, j] + the sum over k of x[k, i] * y[k, j], for a tile of so many rows and columns.
+
+        The operands lie in shared memory from elements `at` and `beside` on: line after line, of each line groups of
+        four neighbours.
+        """
+
+        def numbers(builder: Any, kind: Any, first: Any, k: int, alignment: int) -> list[Any]:
+            found = []
+            for start in range(k * line, k * line + size // 4 * group, group):
+                place = builder.gep(first, [ir.Constant(ir.IntType(32), start)], inbounds=True)
+                vector = builder.load(builder.bitcast(place, ir.VectorType(kind, 4).as_pointer()))
+                vector.align = alignment
+                found += [builder.extract_element(vector, ir.Constant(ir.IntType(32), e)) for e in range(4)]
+            return found
+
+        @intrinsic
+        def add(typing: Any, total: Any, x: Any, at: Any, y: Any, beside: Any) -> Any:
+            def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                kind, floating = context.get_data_type(x.dtype), isinstance(x.dtype, types.Float)
+                sums = [builder.extract_value(args[0], e) for e in range(size * size)]
+                first, second = (builder.gep(args[k], [args[k + 1]], inbounds=True) for k in (1, 3))
+                for k in range(depth):
+                    down, across = (numbers(builder, kind, one, k, _alignment(x)) for one in (first, second))
+                    for e, (a, b) in enumerate((a, b) for a in down for b in across):
+                        sums[e] = builder.fma(a, b, sums[e]) if floating else builder.add(sums[e], builder.mul(a, b))
+                return cgutils.pack_array(builder, sums)
+
+            return total(total, x, at, y, beside), generate
+
+        return add
+
+    def _stores(at_once: int) -> Any:
+        """Write total[i, j] at rows[i] + columns[j], where neither of the two is negative; so many columns at once."""
+
+        @intrinsic
+        def store(typing: Any, pointer: Any, total: Any, rows: Any, columns: Any) -> Any:
+            def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                numbers, down, over = ([builder.extract_value(x, e) for e in range(x.type.count)] for x in args[1:])
+                kind = ir.VectorType(context.get_data_type(pointer.dtype), at_once)
+                zero = ir.Constant(down[0].type, 0)
+                for i, row in enumerate(down):
+                    for j in range(0, len(over), at_once):
+                        column, run = over[j], numbers[i * len(over) + j :][:at_once]
+                        with builder.if_then(builder.icmp_signed(">=", builder.or_(row, column), zero)):
+                            place = builder.gep(args[0], [builder.add(row, column)], inbounds=True)
+                            if at_once == 1:
+                                builder.store(run[0], place)
+                                continue
+                            vector = ir.Constant(kind, ir.Undefined)
+                            for e, one in enumerate(run):
+                                vector = builder.insert_element(vector, one, ir.Constant(ir.IntType(32), e))
+                            place = builder.bitcast(place, kind.as_pointer())
+                            builder.store(vector, place).align = _alignment(pointer)
+                return context.get_dummy_value()
+
+            return types.void(pointer, total, rows, columns), generate
+
+        return store
+
+    store_each, store_fours = _stores(1), _stores(4)

@@ -22,22 +22,22 @@ ROOM = 1 << 30  # bytes
 
 
 class Pointer:
-    """Memory from an element on, as a kernel sees it; what lies outside is an error."""
+    """Memory around an element, as a kernel sees it; what lies outside of the buffer is an error."""
 
-    __slots__ = ("elements",)
+    __slots__ = ("elements", "start")
 
-    def __init__(self, elements: np.ndarray) -> None:
-        self.elements = elements
+    def __init__(self, elements: np.ndarray, start: int) -> None:
+        self.elements, self.start = elements, start
 
     def __getitem__(self, i: int) -> Any:
-        if i < 0:
+        if self.start + i < 0:
             raise IndexError(f"element {i}")
-        return self.elements[i]
+        return self.elements[self.start + i]
 
     def __setitem__(self, i: int, value: Any) -> None:
-        if i < 0:
+        if self.start + i < 0:
             raise IndexError(f"element {i}")
-        self.elements[i] = value
+        self.elements[self.start + i] = value
 
 
 class Context:
@@ -113,4 +113,4 @@ class Simulator:
         if not hasattr(value, "buffer"):
             return value
         end = len(value.buffer) - len(value.buffer) % value.dtype.itemsize
-        return Pointer(value.buffer[:end].view(value.dtype)[value.offset :])
+        return Pointer(value.buffer[:end].view(value.dtype), value.offset)

@@ -1,0 +1,151 @@
+"""Products of gathered numbers on the GPU, or in its simulator: convolutions and matrix products of every kind."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minigrad.kernels import cuda, reference
+from tests import profiles
+
+if not cuda.is_available():
+    pytest.skip("needs a GPU, or NUMBA_ENABLE_CUDASIM=1 in the environment", allow_module_level=True)
+
+from minigrad.kernels.cuda import conv, matmul, products
+from minigrad.kernels.cuda.products import Axis, Product, Tile, compute, divisor, evenly, place
+from minigrad.kernels.geometry import output_size
+
+few = profiles.drawn(12)
+pairs = lambda low, high: st.tuples(st.integers(low, high), st.integers(low, high))
+
+
+def moved(array, layout):
+    """The array on the device, lying there in one of several ways."""
+    there = cuda.from_numpy
+    if layout == "reversed":
+        return cuda.views.flip(there(np.ascontiguousarray(array[..., ::-1])), array.ndim - 1)
+    if layout == "transposed":
+        axes = tuple(reversed(range(array.ndim)))
+        return cuda.permute_dims(there(np.ascontiguousarray(array.transpose())), axes=axes)
+    if layout == "sliced":
+        return cuda.views.basic(
+            there(np.repeat(array, 2, axis=-1)), (*[slice(None)] * (array.ndim - 1), slice(0, None, 2))
+        )
+    return there(array)
+
+
+layouts = st.sampled_from(["in one piece", "reversed", "transposed", "sliced"])
+
+
+@st.composite
+def convolutions(draw):
+    groups, depth, outputs = draw(st.integers(1, 3)), draw(st.integers(1, 5)), draw(st.integers(1, 5))
+    kernel, stride, dilation, padding = draw(pairs(1, 3)), draw(pairs(1, 3)), draw(pairs(1, 2)), draw(pairs(0, 3))
+    image = [max(1, dilation[a] * (kernel[a] - 1) + 1 - 2 * padding[a]) + draw(st.integers(0, 4)) for a in (0, 1)]
+    size = [output_size(image[a], kernel[a], stride[a], padding[a], dilation[a]) for a in (0, 1)]
+    n, rng = draw(st.integers(0, 3)), np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shapes = (n, groups * depth, *image), (groups * outputs, depth, *kernel), (n, groups * outputs, *size)
+    dtype = draw(st.sampled_from(["float32", "float64"]))
+    arrays = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+    return arrays, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+
+
+def assert_near(result, expected):
+    assert (result.shape, result.dtype) == (expected.shape, expected.dtype)
+    tolerance = 1e-12 if expected.dtype == np.float64 else 2e-5
+    scale = np.abs(expected).max(initial=1.0)
+    np.testing.assert_allclose(cuda.to_numpy(result), expected, rtol=tolerance, atol=tolerance * scale)
+
+
+@given(convolutions(), layouts, layouts)
+@few
+def test_convolutions(case, first, second):
+    (x, weight, g), options = case
+    assert_near(conv.conv2d(moved(x, first), moved(weight, second), **options), reference.conv2d(x, weight, **options))
+    of_x = {**options, "shape": x.shape}
+    expected = reference.conv2d_input(g, weight, **of_x)
+    assert_near(conv.conv2d_input(moved(g, first), moved(weight, second), **of_x), expected)
+    of_weight = {**options, "shape": weight.shape}
+    expected = reference.conv2d_weight(g, x, **of_weight)
+    assert_near(conv.conv2d_weight(moved(g, first), moved(x, second), **of_weight), expected)
+
+
+@given(st.data())
+@few
+def test_matrix_products(data):
+    m, n, k = (data.draw(st.integers(0, 40)) for _ in "mnk")
+    batch = data.draw(
+        st.sampled_from([((), ()), ((3,), ()), ((2, 1), (3,)), ((1, 2), (3, 1)), ((2, 3), (2, 3)), ((0,), (1,))])
+    )
+    dtype = data.draw(st.sampled_from(["float32", "float64", "int64", "int32", "uint8"]))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    x, y = (rng.integers(-3, 4, (*b, *s)).astype(dtype) for b, s in zip(batch, ((m, k), (k, n)), strict=True))
+    result = matmul.matmul(moved(x, data.draw(layouts)), moved(y, data.draw(layouts)))
+    np.testing.assert_array_equal(cuda.to_numpy(result), x @ y)  # of whole numbers, so without rounding
+    assert result.dtype == x.dtype
+
+
+def small(tile, parts, along, size=(5, 22, 19), large=False, padding=1):
+    """A product of one kind with a window of 3 that slides over lines, computed by a given tile; and its value."""
+    (m, n, channels), taps = size, 3
+    rng = np.random.default_rng(0)
+    weight, x = rng.standard_normal((m, channels * taps)).astype("f4"), rng.standard_normal((channels, n)).astype("f4")
+    width = n + 2 * padding - taps + 1
+    window, spots = np.arange(taps), np.arange(width) - padding
+    terms = np.stack([(np.arange(channels)[:, None] * n + window).reshape(-1), np.tile(window, channels)], axis=1)
+    terms = np.concatenate([terms, np.arange(channels * taps)[:, None]], axis=1)
+    columns = np.stack([spots, place(0, spots), np.arange(width)], axis=1)
+    axes = (
+        evenly(m, channels * taps, 0, width),
+        Axis(width, columns, (0, 0, 0)),
+        Axis(len(terms), terms, (0, 0, 0)),
+        Axis(1, np.full((1, 3), 0), (0, 0, 1 << 31 if large else 0)),
+    )
+    last = None if padding == 0 else (0, n - 1)
+    product = Product(np.dtype("f4"), m * width, axes, *along, tile, parts, last)
+    padded = np.pad(x, ((0, 0), (padding, padding)))
+    seen = np.stack([padded[:, t : t + width] for t in range(taps)], axis=1).reshape(channels * taps, width)
+    out = compute((product,), parts, (m, width), cuda.from_numpy(weight), cuda.from_numpy(x))
+    return out, weight @ seen
+
+
+TILES = {one for tiles in products.TILES.values() for one in tiles}
+
+
+@pytest.mark.parametrize("right", ["terms", "outer"])
+@pytest.mark.parametrize("left", ["terms", "outer"])
+@pytest.mark.parametrize("parts", [1, 3])
+def test_every_way_to_load(left, right, parts):
+    for tile in (Tile(16, 4), Tile(32, 4)):
+        assert_near(*small(tile, parts, (left, right), size=(21, 37, 5)))
+
+
+@pytest.mark.parametrize("tile", sorted(TILES))
+def test_the_tiles_of_a_gpu(tile):
+    """Once with each, on a problem that fills no tile."""
+    assert_near(*small(tile, 1, ("terms", "outer"), size=(tile.side + 5, 44, 3)))
+    assert_near(*small(tile, 1, ("outer", "terms"), size=(7, tile.side + 3, 2), padding=0))
+
+
+def test_long_images():
+    """Coordinates that need more than 16 bits."""
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal((2, 2, 1, 40000)).astype("f4"), rng.standard_normal((3, 2, 1, 3)).astype("f4")
+    options = {"stride": (1, 4000), "padding": (0, 2), "dilation": (1, 1), "groups": 1}
+    assert_near(
+        conv.conv2d(cuda.from_numpy(x), cuda.from_numpy(weight), **options), reference.conv2d(x, weight, **options)
+    )
+
+
+def test_what_repeats():
+    """The same bits each time, also where the terms are cut in parts."""
+    first, second = (cuda.to_numpy(small(products.TINY, 4, ("terms", "terms"))[0]) for _ in range(2))
+    assert first.tobytes() == second.tobytes()
+
+
+@given(st.integers(1, 2**31 - 1), st.integers(0, 2**31 - 1))
+def test_division_by_multiplication(d, i):
+    _, factor, shift = divisor(d)
+    assert i * factor >> shift == i // d
+    assert factor < 1 << 32
+    assert i * factor < 1 << 63
