@@ -74,7 +74,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Array:
 
 def from_numpy(array: np.ndarray) -> Array:
     """Copy an array of the host to the device."""
-    out = empty(array.shape, array.dtype)
-    if array.size:
-        machine().upload(out.buffer, np.ascontiguousarray(array))
-    return out
+    if not array.size:
+        return empty(array.shape, array.dtype)
+    buffer = machine().upload(np.ascontiguousarray(array))
+    return Array.of(buffer, array.dtype, array.shape, row_major(array.shape), 0)

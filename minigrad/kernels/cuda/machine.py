@@ -5,6 +5,7 @@ and blocks a grid of a kernel should have that can do with any number.
 """
 
 import functools
+import importlib.util
 from typing import Any
 
 from numba.core import config
@@ -29,7 +30,10 @@ def machine() -> Any:
         return Simulator()
     from minigrad.kernels.cuda.driver import Driver
 
-    return Driver()
+    found = Driver()
+    if importlib.util.find_spec("numba_cuda") is None:
+        raise DeviceError(f"no compiler for the GPU: numba-cuda is not installed\nhint: {pip()}")
+    return found
 
 
 def is_available() -> bool:
@@ -39,3 +43,16 @@ def is_available() -> bool:
     except DeviceError:
         return False
     return True
+
+
+def pip(driver: tuple[int, int] = (13, 0)) -> str:
+    """The command that installs a compiler whose PTX the driver of a version of CUDA can read.
+
+    >>> pip()
+    "pip install 'numba-cuda[cu13]>=0.30,<0.31' 'cuda-toolkit==13.0.*'"
+    """
+    major, minor = min(driver, (13, 0))
+    if major < 12:
+        return "install a newer driver of NVIDIA's first"
+    minor -= (major, minor) == (12, 7)  # there is no such toolkit
+    return f"pip install 'numba-cuda[cu{major}]>=0.30,<0.31' 'cuda-toolkit=={major}.{minor}.*'"

@@ -144,9 +144,11 @@ class Simulator:
             raise OutOfMemoryError(f"{nbytes} bytes are more than the simulator has")
         return np.full(max(nbytes, 16), 0xA5, np.uint8)
 
-    def upload(self, buffer: np.ndarray, array: np.ndarray) -> None:
-        """Copy an array in one piece to a buffer."""
+    def upload(self, array: np.ndarray) -> np.ndarray:
+        """A copy of an array in one piece."""
+        buffer = self.allocate(array.nbytes)
         buffer[: array.nbytes] = array.reshape(-1).view(np.uint8)
+        return buffer
 
     def download(self, array: np.ndarray, buffer: np.ndarray, offset: int) -> None:
         """Copy from a buffer, `offset` bytes in, to an array in one piece."""
