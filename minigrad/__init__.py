@@ -7,7 +7,7 @@
     x.grad                                   # tensor([2., 4.])
 
 The names are those of the Python array API standard, as far as they go; `minigrad.nn`, `minigrad.optim`,
-`minigrad.data`, `minigrad.io` and `minigrad.testing` are loaded at their first use.
+`minigrad.data`, `minigrad.io`, `minigrad.cuda` and `minigrad.testing` are loaded at their first use.
 """
 
 import importlib
@@ -19,6 +19,7 @@ from minigrad.creation import (
     arange,
     asarray,
     eye,
+    from_dlpack,
     full,
     full_like,
     linspace,
@@ -65,7 +66,7 @@ __version__ = "0.1.0"
 
 pi, e, inf, nan, newaxis = math.pi, math.e, math.inf, math.nan, None
 
-_ROOMS = ("data", "io", "nn", "optim", "random", "testing")
+_ROOMS = ("cuda", "data", "io", "nn", "optim", "random", "testing")
 
 
 def __getattr__(name: str) -> Any:

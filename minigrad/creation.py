@@ -7,7 +7,7 @@ import numpy as np
 
 from minigrad import kernels
 from minigrad.dtypes import SUPPORTED, as_dtype, float32, int64, is_floating
-from minigrad.errors import ArgumentError, DtypeError, OperandError, shape_text
+from minigrad.errors import ArgumentError, DeviceError, DtypeError, OperandError, shape_text
 from minigrad.ops.checks import integer, shape_of
 from minigrad.tensor import Tensor
 
@@ -64,6 +64,47 @@ def asarray(data: Any, *, dtype: Any = None, device: str = "cpu", copy: bool | N
     elif copy is False and not (isinstance(source, np.ndarray) and np.shares_memory(array, source)):
         raise ArgumentError("asarray: copy=False, but this data cannot be shared\nhint: leave copy out, or use tensor")
     return _made(array, device, False)
+
+
+def from_dlpack(x: Any, /, *, copy: bool | None = None) -> Tensor:
+    """Make a tensor of another library's array, on the device where it is, by the DLPack protocol.
+
+    On the CPU memory is shared where it can be: whoever shares an array promises not to change it while the tensor, or
+    anything computed from it, is in use. On a GPU the elements are copied, within the GPU.
+
+    Parameters
+    ----------
+    x
+        An array with `__dlpack__` and `__dlpack_device__`: of numpy, PyTorch, CuPy, JAX, ...
+    copy
+        True always copies; False raises where memory cannot be shared.
+
+    Raises
+    ------
+    OperandError
+        If it is no such array, or not of numbers.
+    DtypeError
+        If minigrad has no such dtype.
+    DeviceError
+        If it is neither on the CPU nor on the GPU of this process.
+    ArgumentError
+        If `copy` is False and memory cannot be shared.
+
+    Examples
+    --------
+    >>> mg.from_dlpack(np.ones(2, np.float32))
+    tensor([1., 1.])
+    """
+    if not (hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__")):
+        raise OperandError(f"from_dlpack: a {type(x).__name__} has no __dlpack__\nhint: minigrad.tensor copies data")
+    place = int(x.__dlpack_device__()[0])
+    if place == 1:
+        return asarray(np.from_dlpack(x), copy=copy)
+    if place != 2:
+        raise DeviceError(f"from_dlpack: minigrad has no device of DLPack's kind {place}")
+    if copy is False:
+        raise ArgumentError("from_dlpack: copy=False, but what is on a GPU is copied")
+    return Tensor._wrap(kernels.backend("cuda").from_dlpack(x))
 
 
 def _array(data: Any, dtype: Any) -> np.ndarray:

@@ -244,6 +244,24 @@ class Tensor(graph.Variable):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
+    def __dlpack__(self, **options: Any) -> Any:
+        return self._lent().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._lent().__dlpack_device__()
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return self._lent().__cuda_array_interface__
+
+    def _lent(self) -> Any:
+        """The array for another library to read, which must not change it."""
+        if self.device == "cpu":
+            return self.numpy()
+        if self._node is not None:
+            raise GraphError("the gradient would be lost\nhint: lend x.detach()")
+        return self._array
+
     def __array_namespace__(self, *, api_version: str | None = None) -> ModuleType:
         return sys.modules["minigrad"]
 

@@ -14,7 +14,7 @@ LINE = [
     {"errors"},
     {"dtypes", "tree"},
     {"kernels"},
-    {"graph", "runtime"},
+    {"graph", "runtime", "cuda"},
     {"ops"},
     {"tensor"},
     {"creation"},

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minigrad import kernels
 from minigrad.creation import asarray
 from minigrad.data.augment import Transform
 from minigrad.data.dataset import ImageDataset
-from minigrad.errors import ArgumentError, DataError, DtypeError
+from minigrad.errors import ArgumentError, DataError, DeviceError, DtypeError
 from minigrad.ops.checks import integer
 from minigrad.random import Generator
 from minigrad.tensor import Tensor
@@ -25,6 +26,7 @@ class Batches:
     epoch: int
     drop_last: bool
     transform: Transform | None
+    device: str
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.dataset), self.batch_size)
@@ -41,7 +43,8 @@ class Batches:
                 images = self.transform(images, Generator(self.seed, self.epoch, number))
                 if images.dtype != np.float32:
                     raise DtypeError(f"batches: the transform gave {images.dtype} images instead of float32")
-            yield asarray(images, copy=False), asarray(self.dataset.labels[chosen], copy=False)
+            labels = self.dataset.labels[chosen]
+            yield asarray(images, device=self.device), asarray(labels, device=self.device)
 
 
 def batches(
@@ -53,6 +56,7 @@ def batches(
     epoch: int = 0,
     drop_last: bool = False,
     transform: Transform | None = None,
+    device: str = "cpu",
 ) -> Batches:
     """Go through a data set batch by batch.
 
@@ -72,6 +76,9 @@ def batches(
         Whether to leave out a last batch of fewer than `batch_size` images.
     transform
         Applied to the images of each batch: ``transform(images, generator)``, float32 (b 1 h w) to float32.
+    device
+        Where the batches go. On a GPU a batch is on its way while the GPU computes with the one before, as long as
+        nothing waits for a result in between (`loss.item()` in each step does).
 
     Returns
     -------
@@ -84,6 +91,8 @@ def batches(
         If `batch_size` is not a positive whole number.
     DataError
         If the data set is empty.
+    DeviceError
+        If there is no such device.
     DtypeError
         While iterating, if the transform does not give float32.
 
@@ -102,4 +111,6 @@ def batches(
         raise ArgumentError(f"batches: batch_size = {batch_size} is less than 1")
     if not len(dataset):
         raise DataError("batches: the data set has no images")
-    return Batches(dataset, batch_size, shuffle, seed, epoch, drop_last, transform)
+    if not kernels.backend(device).is_available():
+        raise DeviceError(f"batches: no device {device!r} here")
+    return Batches(dataset, batch_size, shuffle, seed, epoch, drop_last, transform, device)

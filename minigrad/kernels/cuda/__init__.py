@@ -15,6 +15,7 @@ from minigrad.kernels.cuda.machine import is_available
 __all__ = ["Array", "from_numpy", "is_available"]
 
 _HOME = {
+    "exchange": ("from_dlpack",),
     "elementwise": ("where",),
     "views": ("alias", "permute_dims", "broadcast_to"),
     "copies": ("to_numpy", "to_device", "reshape", "astype", "concat", "full"),

@@ -52,6 +52,31 @@ class Array:
         """The same buffer, seen in another way."""
         return Array.of(self.buffer, self.dtype, shape, strides, self.offset if offset is None else offset)
 
+    # ---- for other libraries (see exchange.py) -----------------------------------------------------------------------
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        from minigrad.kernels.cuda import exchange
+
+        return exchange.interface(self)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, getattr(machine(), "number", 0)
+
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        from minigrad.kernels.cuda import exchange
+
+        if dl_device not in (None, self.__dlpack_device__()):
+            raise BufferError(f"the array is on device {self.__dlpack_device__()}, not on {dl_device}")
+        return exchange.to_dlpack(self, stream, max_version, copy)
+
 
 def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The strides of elements that lie one after another.

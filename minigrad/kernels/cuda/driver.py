@@ -127,7 +127,8 @@ class Driver:
             raise DeviceError("no GPU: NVIDIA's driver finds none (CUDA_VISIBLE_DEVICES may hide it)")
         if status:
             library.fail("cuInit", status)
-        self._device = library.number("cuDeviceGet", 0)
+        self.number = 0
+        self._device = library.number("cuDeviceGet", self.number)
         name = ctypes.create_string_buffer(256)
         library.cuDeviceGetName(name, len(name), self._device)
         self.name = name.value.decode()

@@ -13,7 +13,7 @@ import numpy as np
 from numba import cuda
 from numba.cuda.simulator import kernel as simulation
 
-from minigrad.errors import OutOfMemoryError
+from minigrad.errors import DeviceError, OutOfMemoryError
 from minigrad.kernels.scalars import linked
 
 Function = Callable[..., Any]
@@ -153,6 +153,13 @@ class Simulator:
     def download(self, array: np.ndarray, buffer: np.ndarray, offset: int) -> None:
         """Copy from a buffer, `offset` bytes in, to an array in one piece."""
         array.reshape(-1).view(np.uint8)[:] = buffer[offset : offset + array.nbytes]
+
+    def memory_stats(self) -> Any:
+        """Nobody counts."""
+        raise DeviceError("the simulator does not count its memory")
+
+    def release_memory(self) -> None:
+        """Nothing is kept."""
 
     def synchronize(self) -> None:
         """Wait for nothing: launches wait for themselves."""

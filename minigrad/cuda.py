@@ -1,0 +1,52 @@
+"""The GPU of this process: `x.to("cuda")` moves a tensor there, and ops compute where their tensors are.
+
+What it is asked to compute runs later, in order; whoever reads a value (`item`, `numpy`, `print`) waits for it.
+"""
+
+from minigrad.kernels.cuda.driver import MemoryStats
+from minigrad.kernels.cuda.machine import is_available, machine
+
+__all__ = ["MemoryStats", "device_name", "is_available", "memory_stats", "release_memory", "synchronize"]
+
+
+def device_name() -> str:
+    """Return what the GPU is called.
+
+    Raises
+    ------
+    DeviceError
+        If there is none, as of all functions here but `is_available`: it says what is missing.
+
+    Examples
+    --------
+    >>> if mg.cuda.is_available():
+    ...     print(mg.cuda.device_name())
+    """
+    return machine().name
+
+
+def synchronize() -> None:
+    """Wait until the GPU has computed all that it was asked for.
+
+    >>> if mg.cuda.is_available():
+    ...     mg.cuda.synchronize()
+    """
+    machine().synchronize()
+
+
+def memory_stats() -> MemoryStats:
+    """Count the memory of the GPU: of arrays, kept for the next ones, left.
+
+    >>> if mg.cuda.is_available():
+    ...     print(mg.cuda.memory_stats())
+    """
+    return machine().memory_stats()
+
+
+def release_memory() -> None:
+    """Give the memory of dead arrays back to the GPU, for other processes; waits for what is being computed.
+
+    >>> if mg.cuda.is_available():
+    ...     mg.cuda.release_memory()
+    """
+    machine().release_memory()
