@@ -312,6 +312,23 @@ def test_a_state_of_other_parameters_is_refused() -> None:
         assert all(other.state_dict()[name].tolist() == one.tolist() for name, one in before.items())
 
 
+@pytest.mark.parametrize("name", ["steps", "0.steps"])
+def test_a_state_with_a_negative_number_of_steps_is_refused(name: str) -> None:
+    optimizer = optim.Adam([nn.Parameter(mg.ones(2))])
+    with pytest.raises(ArgumentError, match=f"Adam: the state has {name} = -1"):
+        optimizer.load_state_dict(optimizer.state_dict() | {name: mg.tensor(-1)})
+
+
+def test_momentum_may_begin_later() -> None:
+    x = nn.Parameter([1.0])
+    optimizer = optim.SGD([x], lr=0.5)
+    optimizer.momentum = 0.5
+    for _ in range(2):
+        x.grad = mg.ones(1)
+        optimizer.step()
+    assert x.tolist() == [1.0 - 0.5 - 0.75]
+
+
 # ---- errors ----------------------------------------------------------------------------------------------------------
 
 

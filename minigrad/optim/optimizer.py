@@ -79,12 +79,15 @@ class Optimizer:
         Raises
         ------
         ArgumentError
-            If it belongs to other parameters.
+            If it belongs to other parameters, or counts steps below 0.
         """
         known = self.state_dict()
         wrong = sorted({*known} ^ {*state}) or [name for name in known if known[name].shape != state[name].shape]
         if wrong:
             raise ArgumentError(f"{type(self).__name__}: the state is of other parameters, see {', '.join(wrong[:5])}")
+        for name in known:
+            if name.endswith("steps") and int(state[name]) < 0:
+                raise ArgumentError(f"{type(self).__name__}: the state has {name} = {int(state[name])}")
         self.steps = int(state["steps"])
         for i, slots in enumerate(self.state):
             for slot, own in slots.items():

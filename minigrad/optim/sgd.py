@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from minigrad.creation import zeros_like
 from minigrad.errors import ArgumentError
 from minigrad.optim.optimizer import Optimizer, in_one_pass
 from minigrad.tensor import Tensor
@@ -17,7 +18,7 @@ class SGD(Optimizer):
     lr
         The learning rate.
     momentum
-        The share of the last step in the next; 0.9 in the course's slides.
+        The share of the last step in the next, often 0.9.
     nesterov
         Step along g + momentum * delta instead (Nesterov's accelerated gradient, as Sutskever et al. 2013 write it).
     weight_decay
@@ -55,5 +56,6 @@ class SGD(Optimizer):
         if not self.momentum:
             (x,) = in_one_pass("sgd_step", x, g, **settings)
         else:
-            x, state["delta"] = in_one_pass("sgd_step", x, g, state["delta"], **settings)
+            delta = state["delta"] if "delta" in state else zeros_like(x)  # there was no momentum until now
+            x, state["delta"] = in_one_pass("sgd_step", x, g, delta, **settings)
         return x
