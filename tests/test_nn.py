@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.errors import ArgumentError, DtypeError, OperandError, ShapeError
+from minigrad.errors import ArgumentError, DtypeError, MinigradError, OperandError, ShapeError
 from minigrad.nn import fusion
 from minigrad.random import Generator
 from minigrad.testing import check_grads, check_module
@@ -43,7 +43,8 @@ class Zoo(nn.Module):
         self.again = self.first
         self.tied = self.blocks[0].scale
         self.extra = nn.Parameter(mg.ones(3))
-        self.grid = mg.arange(3)
+        self.grid = nn.Buffer(mg.arange(3))
+        self.constant = mg.arange(4)
         self.flag, self.label, self.nothing = True, "zoo", None
 
 
@@ -88,6 +89,9 @@ def test_modules_that_know_each_other_are_walked_once() -> None:
     first.friend, second.friend = second, first
     assert len(list(first.parameters())) == 4
     assert [name for name, _ in second.named_modules()] == ["", "friend"]
+    state = second.state_dict()
+    assert list(state) == ["scale", "shift", "friend.scale", "friend.shift"]
+    second.load_state_dict(state)
 
 
 def test_train_and_eval_reach_every_module() -> None:
@@ -120,6 +124,32 @@ def test_to_a_dtype() -> None:
         zoo.to("float99")
 
 
+class Remembers(Affine):
+    def forward(self, x: mg.Tensor) -> mg.Tensor:
+        self.last = super().forward(x)
+        return self.last
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_tensor_that_forward_left_is_no_part_of_the_module(recorded: bool) -> None:
+    model = Remembers()
+    with mg.enable_grad() if recorded else mg.no_grad():
+        model(mg.ones(2))
+    assert list(model.state_dict()) == ["scale", "shift"]
+    assert list(model.named_buffers()) == []
+    Remembers().load_state_dict(model.state_dict())
+    assert model.to("float64").scale.dtype == model.shift.dtype == mg.float64
+    check_module(Remembers(), some(3, 2))
+
+
+def test_a_buffer() -> None:
+    x = mg.tensor([[1.0], [2.0]], requires_grad=True)
+    buffer = nn.Buffer(x * 2)
+    assert not buffer.requires_grad
+    assert type(copy.deepcopy(buffer)) is nn.Buffer
+    assert repr(buffer) == "Buffer([[2.],\n        [4.]])"
+
+
 # ---- state -----------------------------------------------------------------------------------------------------------
 
 
@@ -136,7 +166,7 @@ def test_a_state_round_trip(form: str) -> None:
     source, target = Zoo(), Zoo()
     for i, part in enumerate(source.parameters()):
         part.assign(np.full(part.shape, i + 0.5))
-    source.grid = mg.arange(3) + 7
+    source.grid = nn.Buffer(mg.arange(3) + 7)
     convert = {"tensors": lambda x: x, "ndarrays": mg.Tensor.numpy, "float64": lambda x: x.to("float64").numpy()}[form]
     objects = list(target.parameters())
     target.load_state_dict({name: convert(x) for name, x in source.state_dict().items()})
@@ -206,7 +236,7 @@ def test_repr_is_a_tree_with_totals() -> None:
     assert lines[1].split()[-1] == "260"
     assert lines[2] == "  1: ReLU()"
     assert lines[3].split() == ["2:", "Sequential()", "2,000"]
-    assert lines[4] == "    0: Flatten(start_axis=1)"
+    assert lines[4] == "    0: Flatten(start_dim=1, end_dim=-1)"
     assert lines[5].split() == ["1:", "Linear(in_features=1000,", "out_features=2)", "2,000"]
     assert len(lines) == 6
 
@@ -228,6 +258,27 @@ def test_an_error_names_the_modules_path() -> None:
     with pytest.raises(ShapeError) as caught:
         nn.Linear(3, 4)(mg.ones((2, 2)))
     assert caught.value.__notes__ == ["in the model: Linear(in_features=3, out_features=4)"]
+
+
+def test_an_error_in_a_chain_is_that_of_the_layer() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(5), nn.ReLU())
+    with pytest.raises(ShapeError, match="conv2d: channels differ") as caught:
+        model(mg.ones((1, 2, 9, 9)))
+    assert caught.value.__notes__[0].startswith("in 0: Conv2d(")
+    assert caught.value.__context__ is None
+    with pytest.raises(MinigradError, match="max_pool2d") as caught:
+        model(mg.ones((1, 3, 5, 5)))
+    assert caught.value.__notes__[0].startswith("in 1: MaxPool2d(")
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_layer_with_a_forward_of_its_own_is_called(place: int) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.MaxPool2d(2), nn.ReLU(), nn.BatchNorm2d(2), nn.ReLU())
+    calls = []
+    forward = model[place].forward
+    model[place].forward = lambda x: (calls.append(x.shape), forward(x))[1]
+    model(mg.ones((1, 1, 6, 6)))
+    assert len(calls) == 1
 
 
 def test_errors_of_others_pass_through_unchanged() -> None:
@@ -322,8 +373,11 @@ def test_flatten() -> None:
     assert nn.Flatten()(mg.zeros((0, 3, 4))).shape == (0, 12)
     assert nn.Flatten(0)(mg.zeros((2, 3))).shape == (6,)
     assert nn.Flatten(-2)(mg.zeros((2, 3, 4))).shape == (2, 12)
+    assert nn.Flatten(0, -2)(mg.zeros((2, 3, 4))).shape == (6, 4)
     with pytest.raises(ArgumentError, match="Flatten: no axis 1"):
         nn.Flatten()(mg.zeros(3))
+    with pytest.raises(ArgumentError, match="Flatten: end_dim = 0 comes before start_dim = -1"):
+        nn.Flatten(-1, 0)(mg.zeros((2, 3)))
 
 
 def test_activations() -> None:
@@ -360,6 +414,9 @@ def test_sequential() -> None:
     assert model[0] is parts[0]
     assert model[-1] is parts[2]
     assert model(x).tolist() == parts[2](parts[1](parts[0](x))).tolist()
+    part = model[1:]
+    assert isinstance(part, nn.Sequential)
+    assert list(part) == parts[1:]
     assert nn.Sequential()(x) is x
     for wrong in (mg.relu, [nn.ReLU()], None):
         with pytest.raises(OperandError, match="is not a module"):
@@ -468,6 +525,14 @@ def test_batch_norm_remembers_for_eval(layer: Any, shape: tuple[int, ...]) -> No
     assert norm(x[:1]).shape == (1, *shape[1:])
     assert norm.num_batches_tracked.item() == 3
     np.testing.assert_allclose(norm.running_mean.numpy(), mean, rtol=1e-12)
+
+
+def test_batch_norm_without_momentum_remembers_the_mean_of_all_batches() -> None:
+    norm, xs = nn.BatchNorm1d(3, momentum=None).to("float64"), [some(6, 3, seed=seed) for seed in range(4)]
+    for x in xs:
+        norm(x)
+    np.testing.assert_allclose(norm.running_mean.numpy(), np.mean([x.numpy().mean(0) for x in xs], axis=0))
+    np.testing.assert_allclose(norm.running_var.numpy(), np.mean([x.numpy().var(0, ddof=1) for x in xs], axis=0))
 
 
 def test_batch_norm_without_affine() -> None:

@@ -433,14 +433,18 @@ class Broken(nn.Module):
         self.mistake = mistake
         self.weight = nn.Parameter(some(2, 3, dtype="float32"))
         self.unused = nn.Parameter(mg.ones(1)) if mistake == "unused" else None
-        self.calls = mg.zeros(())
+        self.calls = nn.Buffer(mg.zeros(()))
+        self.count = 0
 
     def forward(self, x: mg.Tensor) -> mg.Tensor:
         weight = self.weight
         if self.mistake == "detached":
             weight = weight.detach() + 0 * weight
         if self.mistake == "counts":
-            self.calls = self.calls + 1
+            self.calls = nn.Buffer(self.calls + 1)
+        if self.mistake == "counts unseen":
+            self.count += 1
+            weight = weight * self.count
         if self.mistake == "random":
             x = x * mg.tensor(np.random.default_rng().random(x.shape), dtype=x.dtype)
         return x @ weight.mT
@@ -465,6 +469,8 @@ def test_modules_leave_no_trace() -> None:
         ("unused", "backward does not reach parameter unused"),
         ("detached", "the gradient of parameter weight is wrong at"),
         ("counts", "in evaluation: evaluation changed calls"),
+        ("counts unseen", "in evaluation: the second call gives another result"),
+        ("counts unseen", "in evaluation: a copy that loaded the state dict gives another result"),
         ("random", "the value differs from call to call"),
     ],
 )

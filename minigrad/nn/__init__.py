@@ -15,7 +15,7 @@ from minigrad.nn.loss import (
     cross_entropy,
     mse_loss,
 )
-from minigrad.nn.module import Module, Parameter, functional_call
+from minigrad.nn.module import Buffer, Module, Parameter, functional_call
 from minigrad.nn.norm import BatchNorm1d, BatchNorm2d, LayerNorm, LocalContrastNorm
 from minigrad.nn.padding import CircularPad2d, ConstantPad2d, ReflectionPad2d, ReplicationPad2d, Upsample, ZeroPad2d
 from minigrad.nn.pool import (
@@ -37,6 +37,7 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
+    "Buffer",
     "CircularPad2d",
     "ConstantPad2d",
     "Conv1d",

@@ -1,9 +1,11 @@
 """Layers after layers."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import overload
 
-from minigrad.errors import OperandError
+from minigrad.errors import ArgumentError, MinigradError, OperandError
 from minigrad.nn.fusion import first_step
 from minigrad.nn.module import Module
 from minigrad.ops.checks import one_axis
@@ -34,30 +36,51 @@ class Sequential(Module):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    def __getitem__(self, i: int) -> Module:
-        return list(self)[i]
+    @overload
+    def __getitem__(self, i: int) -> Module: ...
+
+    @overload
+    def __getitem__(self, i: slice) -> "Sequential": ...
+
+    def __getitem__(self, i: int | slice) -> Module:
+        layers = list(self)
+        return Sequential(*layers[i]) if isinstance(i, slice) else layers[i]
 
     def forward(self, x: Tensor) -> Tensor:
         """Feed each module with the result of the one before; chains that one op computes go through it."""
         layers = list(self)
         while layers:
             count, call = first_step(layers)
-            x = call(x)
+            x = call(x) if count == 1 else _in_one_op(call, layers[:count], x)
             layers = layers[count:]
         return x
 
 
+def _in_one_op(call: Callable[[Tensor], Tensor], layers: Sequence[Module], x: Tensor) -> Tensor:
+    """What the op for all these layers gives. Where it refuses, the layer that is to blame is to say so itself."""
+    with suppress(MinigradError):
+        return call(x)
+    for layer in layers:
+        x = layer(x)
+    return x
+
+
 class Flatten(Module):
-    """All axes from `start_axis` on joined into one.
+    """The axes from `start_dim` to `end_dim`, both included, joined into one.
 
     >>> nn.Flatten()(mg.zeros((2, 3, 4))).shape
     (2, 12)
+    >>> nn.Flatten(0, 1)(mg.zeros((2, 3, 4))).shape
+    (6, 4)
     """
 
-    def __init__(self, start_axis: int = 1) -> None:
-        self.start_axis = start_axis
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        self.start_dim = start_dim
+        self.end_dim = end_dim
 
     def forward(self, x: Tensor) -> Tensor:
         """(n ...) -> (n size)."""
-        start = one_axis("Flatten", self.start_axis, x.ndim, x)
-        return x.reshape((*x.shape[:start], math.prod(x.shape[start:])))
+        start, end = (one_axis("Flatten", axis, x.ndim, x) for axis in (self.start_dim, self.end_dim))
+        if end < start:
+            raise ArgumentError(f"Flatten: end_dim = {self.end_dim} comes before start_dim = {self.start_dim}")
+        return x.reshape((*x.shape[:start], math.prod(x.shape[start : end + 1]), *x.shape[end + 1 :]))

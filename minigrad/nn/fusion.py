@@ -27,9 +27,14 @@ def first_step(layers: Sequence[Module]) -> Step:
     return next(filter(None, (find(layers) for find in FINDERS)), (1, layers[0]))
 
 
+def _kinds(layers: Sequence[Module]) -> list[type | None]:
+    """The classes of layers; None for one that got a `forward` of its own."""
+    return [None if "forward" in vars(layer) else type(layer) for layer in layers]
+
+
 def conv_pool(layers: Sequence[Module]) -> Step | None:
     """Find a convolution, a max-pooling and perhaps a ReLU (before or after it): `minigrad.conv2d_pool`."""
-    kinds = [type(layer) for layer in layers[:3]]
+    kinds = _kinds(layers[:3])
     if kinds[:2] == [Conv2d, MaxPool2d]:
         pool, relu, count = layers[1], kinds[2:] == [ReLU], 2 + (kinds[2:] == [ReLU])
     elif kinds == [Conv2d, ReLU, MaxPool2d]:
@@ -49,7 +54,7 @@ def conv_pool(layers: Sequence[Module]) -> Step | None:
 
 def norm_relu(layers: Sequence[Module]) -> Step | None:
     """Find batch-normalisation and a ReLU: `minigrad.batch_norm`."""
-    kinds = [type(layer) for layer in layers[:2]]
+    kinds = _kinds(layers[:2])
     norm = layers[0]
     return (2, lambda x: norm(x, relu=True)) if kinds in ([BatchNorm1d, ReLU], [BatchNorm2d, ReLU]) else None
 

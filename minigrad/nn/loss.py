@@ -3,9 +3,8 @@
 from typing import Any, Literal
 
 from minigrad import ops
-from minigrad.creation import tensor
 from minigrad.errors import ArgumentError, ShapeError, message
-from minigrad.nn.module import Module
+from minigrad.nn.module import Buffer, Module
 from minigrad.ops.checks import variable
 from minigrad.tensor import Tensor
 
@@ -137,7 +136,7 @@ class CrossEntropyLoss(Module):
     """
 
     def __init__(self, weight: Any = None, *, label_smoothing: float = 0.0, reduction: Reduction = "mean") -> None:
-        self.weight = None if weight is None else tensor(weight)
+        self.weight = None if weight is None else Buffer(weight)
         self.label_smoothing = label_smoothing
         self.reduction: Reduction = reduction
 

@@ -1,7 +1,8 @@
 """Module: an object whose attributes are parameters, buffers and other modules.
 
 There is no registration. A module's parts are found by walking its attributes, in the order of their definition,
-through modules, lists, tuples and dicts: a `Parameter` trains, a plain `Tensor` is a buffer.
+through modules, lists, tuples and dicts: a `Parameter` trains, a `Buffer` is kept beside the parameters. Any other
+tensor, such as an activation that `forward` left for later, is no part of the module.
 """
 
 import copy
@@ -39,8 +40,32 @@ class Parameter(Tensor):
         """Do nothing: `__new__` has done it."""
 
     def __repr__(self) -> str:
-        text = super().__repr__().removeprefix("tensor").replace(", requires_grad=True", "")
-        return "Parameter" + text.replace("\n ", "\n    ")
+        return _named(self, "Parameter")
+
+
+class Buffer(Tensor):
+    """A tensor that is part of a module's state and does not train, such as running statistics.
+
+    >>> nn.Buffer(mg.zeros(2))
+    Buffer([0., 0.])
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, data: Any) -> Self:
+        """Make a buffer with the array of a tensor, or a copy of other data."""
+        return cls._wrap((data if isinstance(data, Tensor) else tensor(data))._array)
+
+    def __init__(self, data: Any) -> None:
+        """Do nothing: `__new__` has done it."""
+
+    def __repr__(self) -> str:
+        return _named(self, "Buffer")
+
+
+def _named(x: Tensor, name: str) -> str:
+    text = Tensor.__repr__(x).removeprefix("tensor").replace(", requires_grad=True", "")
+    return name + text.replace("\n ", "\n" + " " * (len(name) - len("tensor") + 1))
 
 
 class _Calls(threading.local):
@@ -105,10 +130,9 @@ class Module:
         """Every parameter, once."""
         return (parameter for _, parameter in self.named_parameters())
 
-    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor that is kept but does not train, with its path."""
-        found = _walk(self, "", set())
-        return ((path, part) for path, part in found if isinstance(part, Tensor) and not isinstance(part, Parameter))
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        """Every buffer, once, with its path."""
+        return ((path, part) for path, part in _walk(self, "", set()) if isinstance(part, Buffer))
 
     # ---- modes and places --------------------------------------------------------------------------------------------
 
@@ -128,7 +152,7 @@ class Module:
         if not device and not is_floating(as_dtype(target)):
             raise DtypeError(f"a model computes with floats, not with {as_dtype(target)}")
         for _, part in _walk(self, "", set()):
-            if isinstance(part, Tensor) and (device or is_floating(part.dtype)):
+            if isinstance(part, (Parameter, Buffer)) and (device or is_floating(part.dtype)):
                 part._array = part.detach().to(target)._array
                 if part.requires_grad:
                     part.grad = None
@@ -141,9 +165,9 @@ class Module:
         return {path: part.detach() for path, part in self._state()}
 
     def _state(self) -> Iterator[tuple[str, Tensor]]:
-        """Parameters and buffers under every path; a tensor that an op made (a cached activation) is neither."""
-        found = _walk(self, "", None)
-        return ((path, part) for path, part in found if isinstance(part, Tensor) and part.is_leaf)
+        """Parameters and buffers under every path."""
+        found = _walk(self, "", set(), again=True)
+        return ((path, part) for path, part in found if isinstance(part, (Parameter, Buffer)))
 
     def load_state_dict(self, state: Mapping[str, Tensor | np.ndarray]) -> None:
         """Take the values of a `state_dict`; nothing is changed unless all of it fits.
@@ -215,22 +239,22 @@ def functional_call(module: Module, tensors: Mapping[str, Tensor], *args: Any, *
     >>> nn.functional_call(layer, {"weight": mg.ones((1, 2)), "bias": mg.zeros(1)}, mg.tensor([1.0, 2.0]))
     tensor([3.])
     """
-    parts = [(path, part) for path, part in _walk(module, "", None) if isinstance(part, Tensor)]
-    unknown = sorted({*tensors} - {path for path, _ in parts})
+    state = dict(module._state())
+    unknown = sorted({*tensors} - {*state})
     if unknown:
         raise ArgumentError(f"functional_call: {type(module).__name__} has no {', '.join(unknown)}")
-    in_place_of = {id(part): part if isinstance(part, Parameter) else part.detach() for _, part in parts}
-    in_place_of |= {id(part): tensors[path] for path, part in parts if path in tensors}
+    walked = [part for _, part in _walk(module, "", set()) if isinstance(part, Tensor)]
+    in_place_of = {id(part): part if isinstance(part, Parameter) else part._wrap(part._array) for part in walked}
+    in_place_of |= {id(part): tensors[path] for path, part in state.items() if path in tensors}
     return copy.deepcopy(module, in_place_of)(*args, **kwargs)
 
 
-def _walk(value: Any, path: str, seen: set[int] | None) -> Iterator[tuple[str, Any]]:
-    """All modules and tensors below a value, depth first; each once, unless `seen` is None."""
+def _walk(value: Any, path: str, seen: set[int], again: bool = False) -> Iterator[tuple[str, Any]]:
+    """All modules and tensors below a value, depth first: each once, or `again` on every path but inside itself."""
     if isinstance(value, (Module, Tensor)):
-        if seen is not None:
-            if id(value) in seen:
-                return
-            seen.add(id(value))
+        if id(value) in seen:
+            return
+        seen.add(id(value))
         yield path, value
     if isinstance(value, Module):
         parts: Any = vars(value).items()
@@ -239,10 +263,12 @@ def _walk(value: Any, path: str, seen: set[int] | None) -> Iterator[tuple[str, A
     elif isinstance(value, (list, tuple)):
         parts = enumerate(value)
     else:
-        return
+        parts = ()
     for name, part in parts:
-        yield from _walk(part, f"{path}.{name}" if path else str(name), seen)
+        yield from _walk(part, f"{path}.{name}" if path else str(name), seen, again)
+    if again:
+        seen.discard(id(value))
 
 
 def _holds_parts(value: Any) -> bool:
-    return next((True for _ in _walk(value, "", None)), False)
+    return next((True for _ in _walk(value, "", set())), False)

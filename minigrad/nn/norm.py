@@ -3,11 +3,11 @@
 import numpy as np
 
 from minigrad import ops
-from minigrad.creation import ones, tensor, zeros
+from minigrad.creation import ones, zeros
 from minigrad.dtypes import int64
 from minigrad.errors import ArgumentError, ShapeError, message
 from minigrad.nn.linear import positive
-from minigrad.nn.module import Module, Parameter
+from minigrad.nn.module import Buffer, Module, Parameter
 from minigrad.ops.checks import pair, shape_of, variable
 from minigrad.recompute import is_running_again
 from minigrad.tensor import Tensor
@@ -16,15 +16,15 @@ from minigrad.tensor import Tensor
 class _BatchNorm(Module):
     letters: str
 
-    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True) -> None:
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True) -> None:
         self.num_features = positive(type(self).__name__, "num_features", num_features)
         self.eps = eps
         self.momentum = momentum
         self.weight = Parameter(ones(num_features)) if affine else None
         self.bias = Parameter(zeros(num_features)) if affine else None
-        self.running_mean = zeros(num_features)
-        self.running_var = ones(num_features)
-        self.num_batches_tracked = zeros((), dtype=int64)
+        self.running_mean = Buffer(zeros(num_features))
+        self.running_var = Buffer(ones(num_features))
+        self.num_batches_tracked = Buffer(zeros((), dtype=int64))
 
     def forward(self, x: Tensor, *, relu: bool = False) -> Tensor:
         """Normalise each channel, the second axis; `relu`: with ReLU after it, in one pass (as `Sequential` asks)."""
@@ -36,14 +36,15 @@ class _BatchNorm(Module):
         if is_running_again():
             return y
         count = x.size // x.shape[1]
+        self.num_batches_tracked = Buffer(self.num_batches_tracked + 1)
         self.running_mean = self._blend(self.running_mean, mean)
         self.running_var = self._blend(self.running_var, var * (count / (count - 1)))  # the unbiased one
-        self.num_batches_tracked = self.num_batches_tracked + 1
         return y
 
-    def _blend(self, old: Tensor, new: Tensor) -> Tensor:
+    def _blend(self, old: Tensor, new: Tensor) -> Buffer:
         new = new if new.dtype == old.dtype else new.astype(old.dtype)
-        return old + (new - old) * self.momentum
+        share = self.num_batches_tracked.item() ** -1 if self.momentum is None else self.momentum
+        return Buffer(old + (new - old) * share)
 
     def _check(self, x: Tensor) -> None:
         name, ndim = type(self).__name__, len(self.letters.split())
@@ -68,7 +69,8 @@ class BatchNorm1d(_BatchNorm):
     eps
         Added to the variance.
     momentum
-        The share of a new batch in the running statistics, which take the batch's place in `eval` mode.
+        The share of a new batch in the running statistics, which take the batch's place in `eval` mode; None for the
+        mean of all batches.
     affine
         Whether to scale and shift by a learned weight and bias (c).
 
@@ -164,7 +166,7 @@ class LocalContrastNorm(Module):
         self.window = None
         if sigma is not None:
             rows, columns = (np.exp(-0.5 * ((np.arange(k) - (k - 1) / 2) / sigma) ** 2) for k in self.kernel_size)
-            self.window = tensor(np.outer(rows, columns).astype(np.float32))
+            self.window = Buffer(np.outer(rows, columns).astype(np.float32))
 
     def forward(self, x: Tensor) -> Tensor:
         """(n c h w) -> (n c h w)."""

@@ -27,8 +27,8 @@ def check_module(
     It is checked as `check_grads` checks functions. Besides:
 
     - `backward` adds to `.grad` of each parameter what the function's gradient says, and reaches every one,
-    - a state dict brings another copy to the same results, bit for bit,
-    - evaluation changes no buffer.
+    - a state dict brings another copy to the same results, bit for bit, also after a call in training,
+    - evaluation changes no buffer, and the next call gives the same result.
 
     Parameters
     ----------
@@ -126,14 +126,20 @@ def _check_backward(module: nn.Module, inputs: Sequence[Any], function: Function
 def _check_state(module: nn.Module, inputs: Sequence[Any], found: Findings, seed: int) -> None:
     """A state dict holds all that results depend on; evaluation leaves it alone."""
     own, other = copy.deepcopy(module), copy.deepcopy(module)
-    for part in other.parameters():
-        part.assign(part.detach() + 1)
-    other.load_state_dict(own.state_dict())
-    before = {path: to_array(x).tobytes() for path, x in own.state_dict().items()}
+    call = lambda one: to_array(joined(_seeded(one, seed)(*inputs))).tobytes()
     with no_grad():
-        values = [joined(_seeded(one, seed)(*inputs)).numpy() for one in (own, other)]
-    if values[0].tobytes() != values[1].tobytes():
-        found.problems.append("a copy that loaded the state dict gives another result")
-    if not module.training:
-        changed = [path for path, x in own.state_dict().items() if to_array(x).tobytes() != before[path]]
-        found.problems += [f"evaluation changed {path}" for path in changed]
+        if not module.training:
+            call(own.train())  # what training leaves behind is in the state dict, too
+            own.eval()
+        for part in other.parameters():
+            part.assign(part.detach() + 1)
+        other.load_state_dict(own.state_dict())
+        before = {path: to_array(x).tobytes() for path, x in own.state_dict().items()}
+        result = call(own)
+        if result != call(other):
+            found.problems.append("a copy that loaded the state dict gives another result")
+        if not module.training:
+            changed = [path for path, x in own.state_dict().items() if to_array(x).tobytes() != before.get(path)]
+            found.problems += [f"evaluation changed {path}" for path in changed]
+            if result != call(own):
+                found.problems.append("the second call gives another result: it remembers the first")

@@ -97,7 +97,7 @@ MUTANTS = (
     Mutant(
         "BatchNorm: momentum",
         "the share of the batch and of the past are exchanged",
-        edit(norm._BatchNorm._blend, "* self.momentum", "* (1 - self.momentum)"),
+        edit(norm._BatchNorm._blend, "* share", "* (1 - share)"),
         ("test_nn",),
     ),
     Mutant(
@@ -150,7 +150,7 @@ MUTANTS = (
     Mutant(
         "Module: parameters",
         "a parameter that two modules share is there twice",
-        edit(Module.named_parameters, '_walk(self, "", set())', '_walk(self, "", None)'),
+        edit(Module.named_parameters, '_walk(self, "", set())', '_walk(self, "", set(), again=True)'),
         ("test_nn",),
     ),
     # ---- losses --------------------------------------------------------------------------------------------------
