@@ -41,10 +41,6 @@ if SIMULATED:
     def fetched() -> None:
         """Wait for what this thread fetches; other threads see it after the next barrier."""
 
-    def again(i: int) -> int:
-        """i, but nothing that follows from it is known: it is computed again, instead of keeping registers busy."""
-        return i
-
     def divided(i: int, by: int) -> int:
         """i // by of numbers that are not negative."""
         return i // by
@@ -206,17 +202,6 @@ else:
             return context.get_dummy_value()
 
         return types.void(), generate
-
-    @intrinsic
-    def again(typing: Any, i: Any) -> Any:
-        """i, but nothing that follows from it is known: it is computed again, instead of keeping registers busy."""
-
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            kind, bits = args[0].type, args[0].type.width
-            text, letter = f"mov.b{bits} $0, $1;", "l" if bits == 64 else "r"
-            return builder.call(ir.InlineAsm(ir.FunctionType(kind, [kind]), text, f"={letter},{letter}", True), args)
-
-        return i(i), generate
 
     @intrinsic
     def divided(typing: Any, i: Any, by: Any) -> Any:

@@ -27,11 +27,11 @@ from minigrad.kernels.cuda import reductions
 from minigrad.kernels.cuda.array import Array, empty, from_numpy
 from minigrad.kernels.cuda.compiler import Kernel, element, kernel
 from minigrad.kernels.cuda.intrinsics import (
-    again,
     constant4,
     divided,
     fetch,
     fetched,
+    load4,
     outer_products,
     shared,
     store_each,
@@ -127,13 +127,14 @@ WORD = (1 << 32) - 1
 def multiplied(tile: Tile, form: Form, dtype: np.dtype) -> Kernel:
     """The kernel of one kind."""
     number = element(dtype)
-    index: Any = int if SIMULATED else numba.int64 if form.large else numba.int32
+    word = numba.int64 if form.large else numba.int32
+    index: Any = int if SIMULATED else word
     signs = (1 << (field(form.large) - 1)) * (1 + (1 << field(form.large)))
     if not form.large:
         signs -= 1 << 32  # as an int32
     (side, each), depth, threads, large = tile, tile.depth, tile.threads, form.large
     line, apart, group, per_line = side + PAD, threads // depth, 4 * side // each, side // each
-    size, sums, across = depth * line, each * each, min(8, per_line)
+    size, sums, beside = depth * line, each * each, min(8, per_line)
     room = 2 * size
     add = outer_products(each, depth, line, group)
 
@@ -155,15 +156,6 @@ def multiplied(tile: Tile, form: Form, dtype: np.dtype) -> Kernel:
     def out_spot(lists: Any, axis: Any, start: Any, i: Any) -> Any:
         """Where an axis puts index i into the output, counted from `start`; -1 beyond its end."""
         return index(start + spot(lists, axis, i)[2]) if i < index(axis[0]) else index(-1)
-
-    def out_spots(lists: Any, axis: Any, start: Any, i: Any) -> Any:
-        """The same of i ... i + 3."""
-        return (
-            out_spot(lists, axis, start, i),
-            out_spot(lists, axis, start, index(i + 1)),
-            out_spot(lists, axis, start, index(i + 2)),
-            out_spot(lists, axis, start, index(i + 3)),
-        )
 
     def listed(lists: Any, axis: Any, i: Any, more: Any) -> Any:
         """What a list says of index i + more."""
@@ -265,8 +257,8 @@ def multiplied(tile: Tile, form: Form, dtype: np.dtype) -> Kernel:
 
     def corner(thread: Any) -> Any:
         """The first row and column of a thread in the tile; 8 x 4 neighbours share what they read."""
-        return index(thread // across % per_line * 4), index(
-            (thread % across + thread // (across * per_line) * across) * 4
+        return index(thread // beside % per_line * 4), index(
+            (thread % beside + thread // (beside * per_line) * beside) * 4
         )
 
     @kernel(threads=threads, resident=512 // threads)
@@ -276,10 +268,16 @@ def multiplied(tile: Tile, form: Form, dtype: np.dtype) -> Kernel:
         """An axis: size, period as `divisor`, where its list begins, steps. The grid: see `Product`."""
         thread = index(cuda.threadIdx.x)
         first_row, first_column, part, batch = tile_of(index(cuda.blockIdx.x), grid)
-        left_start, right_start, _ = spot(lists, batches, batch)
+        left_start, right_start, out_start = spot(lists, batches, batch)
         first, limit = index(part * grid[9]), index(grid[11])
         last = min(index(first + grid[9]), index(terms[0]))
 
+        out_rows = shared(side, word)
+        out_columns = shared(side, word)
+        if thread < side:
+            start = index(out_start + part * grid[10])
+            out_rows[thread] = out_spot(lists, rows, start, index(first_row + thread))
+            out_columns[thread] = out_spot(lists, columns, index(0), index(first_column + thread))
         left_copy = shared(room, number)
         right_copy = shared(room, number)
         left_spots = find_left(lists, rows, left_start, first_row, thread)
@@ -303,18 +301,13 @@ def multiplied(tile: Tile, form: Form, dtype: np.dtype) -> Kernel:
             fetched()
             cuda.syncthreads()
 
-        y, x = corner(again(index(cuda.threadIdx.x)))
-        first_row, first_column, part, batch = tile_of(again(index(cuda.blockIdx.x)), grid)
-        start = index(spot(lists, batches, batch)[2] + part * grid[10])
-        row, column = index(first_row + y), index(first_column + x)
-        out_rows, out_columns = out_spots(lists, rows, start, row), out_spots(lists, columns, index(0), column)
+        down, across = load4(out_rows, y), load4(out_columns, x)
         if each == 8:
-            out_rows = out_rows + out_spots(lists, rows, start, index(row + group))
-            out_columns = out_columns + out_spots(lists, columns, index(0), index(column + group))
+            down, across = down + load4(out_rows, index(y + group)), across + load4(out_columns, index(x + group))
         if grid[12]:
-            store_fours(out, total, out_rows, out_columns)
+            store_fours(out, total, down, across)
         else:
-            store_each(out, total, out_rows, out_columns)
+            store_each(out, total, down, across)
 
     return multiply
 
