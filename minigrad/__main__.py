@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from minigrad import warmup
+from minigrad import doctor, warmup
 from minigrad.runtime import get_num_threads
 
 DTYPES = ("float32", "float64")
@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     command.add_argument("--installed", action="store_true", help="keep them beside the library, for all its users")
     command.set_defaults(run=_warmup)
+    command = commands.add_parser("doctor", help="what this machine computes with", description=doctor.__doc__)
+    command.set_defaults(run=lambda options: doctor.run())
     options = parser.parse_args(arguments)
     return options.run(options)
 

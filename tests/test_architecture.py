@@ -21,7 +21,7 @@ LINE = [
     {"random", "nonfinite"},
     {"transforms", "recompute", "drawing"},
     {"nn", "optim", "data", "io"},
-    {"warmup"},
+    {"warmup", "doctor"},
     {"testing"},
     {"__main__"},
     {"demos"},

@@ -74,20 +74,12 @@ _STREAM = _Stream()  # Hypothesis holds a weak reference only
 
 def pytest_report_header(config: pytest.Config) -> str:
     """One line on what the results depend on."""
+    from minigrad.doctor import cpu_features
     from minigrad.runtime import get_num_threads
 
     versions = ", ".join(f"{name} {version(name)}" for name in ("minigrad", "numpy", "numba"))
     devices = ", ".join(config.getoption("minigrad_device") or ["cpu"])
     return f"{versions}, {cpu_features()}, {get_num_threads()} threads, on {devices}"
-
-
-def cpu_features() -> str:
-    """The vector instructions of this machine, by name."""
-    from llvmlite import binding
-
-    features = binding.get_host_cpu_features()
-    known = [name for name in ("avx512f", "avx2", "avx", "sse4.2", "sve", "neon") if features.get(name)]
-    return f"{binding.get_host_cpu_name()} with {known[0]}" if known else binding.get_host_cpu_name()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
