@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Self
 
+from minigrad import kernels
 from minigrad.errors import DataError, MinigradError
 from minigrad.io.atomic import atomic_write
 
@@ -49,6 +50,13 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
         self.exit(2, f"error: {message}; {self.prog} --help lists the options\n")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add --device, which is where to compute."""
+    parser.add_argument(
+        "--device", choices=kernels.DEVICES, default="cpu", help="where to compute; cuda is a GPU (default: cpu)"
+    )
 
 
 def whole(text: str) -> int:

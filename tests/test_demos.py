@@ -21,6 +21,7 @@ from demos.scenes import commands, train
 from demos.scenes.models import RECIPES
 from demos.toy import fit
 from demos.wiggle import learn
+from minigrad import kernels
 from minigrad.data import synthetic_scenes
 from minigrad.io import load_checkpoint, save_checkpoint
 
@@ -494,3 +495,10 @@ def test_list_of_demos():
     rows = [line.split("  ") for line in ended.stdout.splitlines() if line.startswith("python -m")]
     assert [row[0] for row in rows] == ["python -m demos.scenes", "python -m demos.toy", "python -m demos.wiggle"]
     assert all(row[-1].endswith(".") for row in rows)
+
+
+@pytest.mark.skipif("cuda" in kernels.available(), reason="this machine has a GPU")
+@pytest.mark.parametrize("demo", [toy, scenes])
+def test_a_device_that_is_not_there(demo, tmp_path, capsys):
+    assert demo("--device", "cuda", "--out", tmp_path) == 1
+    assert capsys.readouterr().err.startswith("error: no GPU")

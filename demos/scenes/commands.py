@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from demos.cli import Interrupt, Parser, folder, positive, progress, rate, whole, write_metrics
+from demos.cli import Interrupt, Parser, add_device, folder, positive, progress, rate, whole, write_metrics
 from demos.scenes.models import RECIPES, SIZE
 from demos.scenes.report import Hard, write_report
 from demos.scenes.train import Plan, Training, linear_accuracy, predict
@@ -43,6 +43,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--lr", type=rate, metavar="RATE", help="learning rate (default: the network's own)")
     add("--seed", type=whole, default=0, metavar="N", help="of all that is random (default: 0)")
     add("--threads", type=positive, metavar="N", help="threads to compute with (default: one a core)")
+    add_device(parser)
     add("--out", default="runs/scenes", metavar="DIR", help="for the report and all else (default: runs/scenes)")
     add("--resume", action="store_true", help="go on from the checkpoint in DIR, to --epochs in all")
 
@@ -83,6 +84,7 @@ def train(options: argparse.Namespace) -> int:
         "lr": plan.lr,
         "seed": plan.seed,
         "threads": threads,
+        "device": options.device,
         "seconds_decode": seconds_decode,
         "seconds_train": sum(epoch["seconds"] for epoch in training.history),
     }
@@ -134,8 +136,8 @@ def start(options: argparse.Namespace, train_set: ImageDataset, checkpoint: Path
     lr = options.lr or RECIPES[options.model].lr
     plan = Plan(options.model, list(train_set.classes), mean, std, options.batch_size, lr, options.seed)
     if not options.resume:
-        return Training(plan)
-    training = Training.load(checkpoint)
+        return Training(plan, options.device)
+    training = Training.load(checkpoint, options.device)
     saved = asdict(training.plan)
     for key, value in asdict(plan).items():
         if saved[key] != value:
@@ -170,7 +172,7 @@ def learn_epochs(
 def report(path: Path, training: Training, test_set: ImageDataset, metrics: dict[str, Any]) -> None:
     """Write the page: curves, confusion matrix, filters, and the ten test pictures of highest loss."""
     plan, labels = training.plan, test_set.labels
-    logits = predict(training.model, test_set, training.normalize)
+    logits = predict(training.model, test_set, training.normalize, training.device)
     predicted = logits.argmax(axis=1).numpy()
     losses = nn.cross_entropy(logits, mg.tensor(labels), reduction="none").numpy()
     confusion = np.zeros((len(plan.classes),) * 2, np.int64)

@@ -43,11 +43,11 @@ class Training:
         random), `test_accuracy` and `seconds`.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, device: str = "cpu") -> None:
         mg.manual_seed(plan.seed)
-        self.plan = plan
+        self.plan, self.device = plan, device
         self.recipe = RECIPES[plan.model]
-        self.model = self.recipe.model(len(plan.classes))
+        self.model = self.recipe.model(len(plan.classes)).to(device)
         self.optimizer = optim.Adam(self.model.parameters(), lr=plan.lr, weight_decay=self.recipe.weight_decay)
         self.normalize = Normalize(plan.mean, plan.std)
         self.history: list[dict[str, Any]] = []
@@ -69,6 +69,7 @@ class Training:
             seed=self.plan.seed,
             epoch=self.epochs,
             transform=Compose([*self.recipe.augment, self.normalize]),
+            device=self.device,
         )
         loss, train_accuracy = learn(self.model, self.optimizer, shuffled, on_batch)
         self.history.append(
@@ -76,7 +77,7 @@ class Training:
                 "epoch": self.epochs + 1,
                 "train_loss": loss,
                 "train_accuracy": train_accuracy,
-                "test_accuracy": accuracy(predict(self.model, test, self.normalize), test),
+                "test_accuracy": accuracy(predict(self.model, test, self.normalize, self.device), test),
                 "seconds": time.perf_counter() - started,
             }
         )
@@ -94,7 +95,7 @@ class Training:
         save_checkpoint(path, tensors, metadata)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str], device: str = "cpu") -> Self:
         """Go on from a checkpoint: the next epoch has the same bits as if there had been no break.
 
         Raises
@@ -104,7 +105,7 @@ class Training:
         """
         tensors, metadata = load_checkpoint(path)
         try:
-            training = cls(Plan(**metadata["plan"]))
+            training = cls(Plan(**metadata["plan"]), device)
             training.model.load_state_dict(_below("model.", tensors))
             training.optimizer.load_state_dict(_below("optimizer.", tensors))
             training.history = list(metadata["history"])
@@ -146,11 +147,12 @@ def learn(
     return loss_sum / len(epoch.dataset), right / len(epoch.dataset)
 
 
-def predict(model: nn.Module, data: ImageDataset, normalize: Transform) -> Tensor:
-    """The logits (n classes) of all pictures, in order."""
+def predict(model: nn.Module, data: ImageDataset, normalize: Transform, device: str = "cpu") -> Tensor:
+    """The logits (n classes) of all pictures, in order, on the CPU."""
     model.eval()
     with mg.no_grad():
-        return mg.concat([model(images) for images, _ in batches(data, 250, transform=normalize)])
+        chunks = batches(data, 250, transform=normalize, device=device)
+        return mg.concat([model(images).to("cpu") for images, _ in chunks])
 
 
 def accuracy(logits: Tensor, data: ImageDataset) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import minigrad as mg
-from demos.cli import Interrupt, Parser, folder, positive, progress, rate, whole, write_metrics
+from demos.cli import Interrupt, Parser, add_device, folder, positive, progress, rate, whole, write_metrics
 from minigrad import nn, optim
 from minigrad.errors import ArgumentError
 from minigrad.io import atomic_write
@@ -45,19 +45,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out = folder(options.out)
     started = time.perf_counter()
     mg.manual_seed(options.seed)
-    model = network(options.layers, options.hidden)
+    model = network(options.layers, options.hidden).to(options.device)
     optimizer = optim.SGD(model.parameters(), lr=options.lr, momentum=0.9)
     x = np.linspace(-np.pi, np.pi, 1000, dtype=np.float32)[:, None]
     y = TARGETS[options.target](x)
+
+    def there(values: np.ndarray) -> mg.Tensor:
+        return mg.tensor(values, device=options.device)
 
     fits: dict[int, np.ndarray] = {}
     moments = {round(options.steps * (i / 5) ** 3) for i in range(5)}  # a fit changes most at the start
     with Interrupt() as interrupt, progress(total=options.steps, unit="step") as bar:
         while optimizer.steps < options.steps and not interrupt.requested:
             if optimizer.steps in moments:
-                fits[optimizer.steps] = predict(model, x)
+                fits[optimizer.steps] = predict(model, there(x))
             chosen = mg.random.default.integers(options.batch_size, 0, len(x)).numpy()
-            loss = nn.mse_loss(model(mg.tensor(x[chosen])), mg.tensor(y[chosen]))
+            loss = nn.mse_loss(model(there(x[chosen])), there(y[chosen]))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -65,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise ArgumentError("the training diverged; try a smaller --lr")
             bar.set_postfix_str(f"loss {loss.item():.1e}", refresh=False)
             bar.update()
-    fits[optimizer.steps] = predict(model, x)
+    fits[optimizer.steps] = predict(model, there(x))
 
     draw(out / "fit.png", x, y, fits)
     metrics = {
@@ -92,14 +95,15 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--batch-size", type=positive, default=50, metavar="N", help="points a step, drawn at random (default: 50)")
     add("--lr", type=rate, default=0.02, metavar="RATE", help="learning rate (default: 0.02)")
     add("--seed", type=whole, default=0, metavar="N", help="of the first weights and of the batches (default: 0)")
+    add_device(parser)
     add("--out", default="runs/toy", metavar="DIR", help="for fit.png and metrics.json (default: runs/toy)")
     return parser.parse_args(arguments)
 
 
-def predict(model: nn.Module, x: np.ndarray) -> np.ndarray:
+def predict(model: nn.Module, x: mg.Tensor) -> np.ndarray:
     """The network's values (n 1) at x (n 1)."""
     with mg.no_grad():
-        return model(mg.tensor(x)).numpy()
+        return model(x).numpy()
 
 
 def draw(path: str | os.PathLike[str], x: np.ndarray, y: np.ndarray, fits: Mapping[int, np.ndarray]) -> None:
