@@ -17,7 +17,7 @@ import numpy as np
 from minigrad.creation import asarray
 from minigrad.dtypes import as_dtype, float32, int64, is_floating
 from minigrad.errors import ArgumentError, DtypeError, GraphError
-from minigrad.ops.checks import integer, shape_of
+from minigrad.ops.checks import integer, number, shape_of
 from minigrad.tensor import Tensor
 
 Shape = int | Sequence[int]
@@ -76,8 +76,11 @@ class Generator:
     def uniform(self, shape: Shape, low: float = 0.0, high: float = 1.0, *, dtype: Any = float32) -> Tensor:
         """Numbers evenly distributed over [low, high)."""
         sizes, kind = _checked("uniform", shape, dtype)
+        low, high = number("uniform", "low", low), number("uniform", "high", high)
         if not low <= high:
             raise ArgumentError(f"uniform: low = {low} is above high = {high}")
+        if max(-low, high, high - low) > float(np.finfo(kind).max):
+            raise ArgumentError(f"uniform: [{low}, {high}) is beyond {kind}, or longer than its largest number")
         bits = 53 if kind.itemsize == 8 else 24
         words = self.words(math.prod(sizes)) >> np.uint64(64 - bits)
         fractions = words.astype(kind) * kind.type(2.0**-bits)
@@ -87,6 +90,8 @@ class Generator:
     def normal(self, shape: Shape, mean: float = 0.0, std: float = 1.0, *, dtype: Any = float32) -> Tensor:
         """Normally distributed numbers, by the transform of Box and Muller (1958)."""
         sizes, kind = _checked("normal", shape, dtype)
+        if not (math.isfinite(number("normal", "mean", mean)) and 0 <= number("normal", "std", std) < math.inf):
+            raise ArgumentError(f"normal: mean = {mean} and std = {std} are not finite, or std is negative")
         count = math.prod(sizes)
         radius, angle = self._fractions(2 * -(-count // 2)).reshape(-1, 2).T
         radius = np.sqrt(-2 * np.log1p(-radius))

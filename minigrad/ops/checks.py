@@ -184,7 +184,10 @@ def number(op: str, name: str, value: Any) -> float:
     """Require a number (text that float() would read is none)."""
     if not isinstance(value, Real):
         raise ArgumentError(f"{op}: {name} = {value!r} is not a number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ArgumentError(f"{op}: {name} = {value} is beyond all floats") from None
 
 
 def pair(op: str, name: str, value: Any, minimum: int) -> tuple[int, int]:
