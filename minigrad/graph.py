@@ -10,15 +10,17 @@ Nodes keep arrays, never variables, and point only to older nodes: there are no 
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
 
 from minigrad import kernels
-from minigrad.errors import DeviceError, GraphError, message
+from minigrad.errors import DeviceError, GraphError, OperandError, message
 
 new = object.__new__
 
@@ -239,13 +241,30 @@ class recording:
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Decorate a function."""
+        return within(lambda: recording(self._flag), function)
 
-        @functools.wraps(function)
-        def inside(*args: Any, **kwargs: Any) -> Any:
-            with recording(self._flag):
-                return function(*args, **kwargs)
 
-        return inside
+def within(mode: Callable[[], AbstractContextManager[None]], function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function each call of which runs in a mode.
+
+    Raises
+    ------
+    OperandError
+        If a call returns before the function has run: a generator, a coroutine.
+    """
+    if isgeneratorfunction(function) or iscoroutinefunction(function) or isasyncgenfunction(function):
+        name = getattr(function, "__name__", "the function")
+        raise OperandError(
+            f"{name} is a generator or async, so a call of it returns before it has run\n"
+            "hint: write a with block inside of it in place of the decorator"
+        )
+
+    @functools.wraps(function)
+    def inside(*args: Any, **kwargs: Any) -> Any:
+        with mode():
+            return function(*args, **kwargs)
+
+    return inside
 
 
 def apply(op: Op, inputs: Sequence[Variable], options: dict[str, Any]) -> Any:

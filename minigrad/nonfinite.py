@@ -4,7 +4,6 @@ While any thread is in debug mode, `graph.watch` is a `_Watch`, which is told of
 the sweeps. It looks only where debug mode is on: in that thread, or that task. Otherwise `graph.watch` is None.
 """
 
-import functools
 import linecache
 import os
 import sys
@@ -71,13 +70,7 @@ class debug:
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Decorate a function."""
-
-        @functools.wraps(function)
-        def inside(*args: Any, **kwargs: Any) -> Any:
-            with debug():
-                return function(*args, **kwargs)
-
-        return inside
+        return graph.within(debug, function)
 
 
 def _count(change: int) -> None:
