@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from minigrad import kernels
-from minigrad.dtypes import SUPPORTED, as_dtype, float32, int64, is_floating
+from minigrad.dtypes import SUPPORTED, as_dtype, boolean, fitted, float32, int64, is_floating, promote, weak
 from minigrad.errors import ArgumentError, DeviceError, DtypeError, OperandError, shape_text
-from minigrad.ops.checks import integer, shape_of
+from minigrad.ops.checks import SCALARS, integer, shape_of
 from minigrad.tensor import Tensor
 
 Shape = int | Sequence[int]
@@ -116,17 +116,13 @@ def _array(data: Any, dtype: Any) -> np.ndarray:
         array = np.asarray(data) if isinstance(data, (np.ndarray, np.generic)) else np.array(_plain(data))
     except (ValueError, TypeError) as error:
         raise OperandError("the data is ragged: its rows differ in length or nesting") from error
-    if wanted is None and not isinstance(data, (np.ndarray, np.generic)):
-        wanted = {"f": float32, "i": int64}.get(array.dtype.kind) if not _holds_arrays(data) else None
     if array.dtype.kind not in "biuf":
         raise OperandError(f"cannot make a tensor of {type(data).__name__} with dtype {array.dtype}")
-    if wanted is None and array.dtype.newbyteorder("=") not in SUPPORTED:
-        raise DtypeError(f"minigrad has no {array.dtype}\nhint: pass dtype, e.g. dtype='float32'")
-    with np.errstate(all="ignore"):  # a float out of range becomes infinite
-        made = array.astype(wanted or array.dtype.newbyteorder("="), copy=False)
-    if made.dtype.kind in "iu" and made.dtype != array.dtype and not np.array_equal(made, np.trunc(array)):
-        raise ArgumentError(f"the data does not fit in {made.dtype}")
-    return made
+    if wanted is None and isinstance(data, (np.ndarray, np.generic)):
+        wanted = array.dtype.newbyteorder("=")
+        if wanted not in SUPPORTED:
+            raise DtypeError(f"minigrad has no {array.dtype}\nhint: pass dtype, e.g. dtype='float32'")
+    return fitted(array, _common_dtype(data) if wanted is None else wanted)
 
 
 def _plain(data: Any) -> Any:
@@ -138,10 +134,22 @@ def _plain(data: Any) -> Any:
     return data
 
 
-def _holds_arrays(data: Any) -> bool:
-    if isinstance(data, (list, tuple)):
-        return any(_holds_arrays(one) for one in data)
-    return isinstance(data, (Tensor, np.ndarray, np.generic))
+def _common_dtype(data: Any) -> np.dtype:
+    """The dtype in which nested numbers and arrays meet: numbers are weak beside arrays."""
+    strong, numbers = set(), {}
+    pending = [data]
+    while pending:
+        one = pending.pop()
+        if isinstance(one, (list, tuple, range)):
+            pending += one
+        elif isinstance(one, SCALARS) and not isinstance(one, np.generic):  # np.float64 is a float
+            numbers[type(one)] = one
+        else:
+            strong.add(one.dtype if isinstance(one, Tensor) else np.asarray(one).dtype)
+    dtype = promote(*strong) if strong else boolean if numbers else float32
+    for number in numbers.values():
+        dtype = weak(number, dtype)
+    return dtype
 
 
 def _made(array: np.ndarray, device: str, requires_grad: bool) -> Tensor:
@@ -226,7 +234,7 @@ def arange(
     except (TypeError, ValueError):
         raise ArgumentError(f"arange: no range leads from {first} to {last} in steps of {step}") from None
     default = float32 if is_floating(values.dtype) else int64
-    return _made(values.astype(default if dtype is None else as_dtype(dtype)), device, False)
+    return _made(_array(values, default if dtype is None else dtype), device, False)
 
 
 def linspace(start: float, stop: float, num: int, *, dtype: Any = float32, device: str = "cpu") -> Tensor:
@@ -238,7 +246,7 @@ def linspace(start: float, stop: float, num: int, *, dtype: Any = float32, devic
     count = integer("linspace", "num", num)
     if count < 0:
         raise ArgumentError(f"linspace: num = {count} is negative")
-    return _made(np.linspace(start, stop, count).astype(as_dtype(dtype)), device, False)
+    return _made(_array(np.linspace(start, stop, count), dtype), device, False)
 
 
 def eye(rows: int, columns: int | None = None, *, dtype: Any = float32, device: str = "cpu") -> Tensor:

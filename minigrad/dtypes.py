@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.errors import DtypeError
+from minigrad.errors import ArgumentError, DtypeError, OperandError
 
 boolean = np.dtype("bool")
 int8, int16, int32, int64 = (np.dtype(f"int{bits}") for bits in (8, 16, 32, 64))
@@ -82,10 +82,37 @@ def promote(*dtypes: np.dtype) -> np.dtype:
 def weak(scalar: bool | int | float, dtype: np.dtype) -> np.dtype:
     """Return the dtype in which a python scalar meets a tensor of `dtype`.
 
+    Raises
+    ------
+    OperandError
+        If it is no number.
+
     Examples
     --------
     >>> weak(2, float64), weak(2.5, int32), weak(True, uint8)
     (dtype('float64'), dtype('float32'), dtype('uint8'))
     """
-    own = next(default for kind, default in DEFAULT.items() if isinstance(scalar, kind))  # bool before int
+    own = next((default for kind, default in DEFAULT.items() if isinstance(scalar, kind)), None)  # bool before int
+    if own is None:
+        raise OperandError(f"a {type(scalar).__name__} is neither a tensor nor a number")
     return dtype if _RANK[own.kind] <= _RANK[dtype.kind] else own
+
+
+def fitted(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Convert an array, shared where it has the dtype already; floats become integers by leaving out their fraction.
+
+    Raises
+    ------
+    ArgumentError
+        If an element does not fit in an integer dtype.
+
+    Examples
+    --------
+    >>> fitted(np.array([1.5, -2.5]), int8)
+    array([ 1, -2], dtype=int8)
+    """
+    with np.errstate(all="ignore"):  # a float out of range becomes infinite
+        made = array.astype(dtype, copy=False)
+    if made.dtype.kind in "iu" and made.dtype != array.dtype and not np.array_equal(made, np.trunc(array)):
+        raise ArgumentError(f"the data does not fit in {made.dtype}")
+    return made

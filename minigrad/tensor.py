@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from minigrad import graph, kernels, ops
-from minigrad.dtypes import boolean, float32, int64, is_floating
+from minigrad.dtypes import boolean, fitted, float32, int64, is_floating
 from minigrad.errors import ELSEWHERE, DtypeError, GraphError, OperandError, ShapeError, shape_text, suggestion
 
 Axis = int | tuple[int, ...] | None
@@ -21,7 +21,8 @@ class Tensor(graph.Variable):
     """A multi-dimensional array that remembers how it was computed.
 
     Tensors are made by `minigrad.tensor`, `asarray`, `zeros`, ... and by ops. Their arrays are never changed:
-    `x += y` rebinds the name, and `x[i] = v` gives x a new array.
+    `x += y` rebinds the name, and `x[i] = v` gives x a new array. So `x[0][1] = v` leaves x as it is: what gets a new
+    array is the tensor x[0], which nobody keeps. Write `x[0, 1] = v`.
     """
 
     __slots__ = ()
@@ -166,7 +167,7 @@ class Tensor(graph.Variable):
         found = graph.pull({self._node: seed}, create_graph=create_graph, free=not keep)
         with _accumulating, graph.recording(create_graph):
             for leaf, g in found.items():
-                leaf.grad = g if leaf.grad is None else leaf.grad + g
+                leaf.grad = Tensor._wrap(g._array, g._node) if leaf.grad is None else leaf.grad + g
 
     def register_hook(self, hook: "Callable[[Tensor], Tensor | None]") -> "HookHandle":
         """Call `hook` with the gradient of this tensor, once a sweep, when all that adds to it has come together.
@@ -301,14 +302,16 @@ class Tensor(graph.Variable):
             If an op made this tensor.
         ShapeError
             If the shapes differ.
+        ArgumentError
+            If a value does not fit in this tensor's integer dtype.
         """
         if not self.is_leaf:
             raise GraphError("assign: an op made this tensor\nhint: detach() it")
-        if not isinstance(values, Tensor):
-            array = np.array(values)
+        if not isinstance(values, Tensor) or (self.dtype.kind in "iu" and values.dtype != self.dtype):
+            array = np.array(values.detach().numpy() if isinstance(values, Tensor) else values)
             if array.dtype.kind not in "biuf":
                 raise OperandError(f"assign: {type(values).__name__} of dtype {array.dtype} are no numbers")
-            values = Tensor._wrap(kernels.backend(self.device).from_numpy(array))
+            values = Tensor._wrap(kernels.backend(self.device).from_numpy(fitted(array, self.dtype)))
         if values.shape != self.shape:
             raise ShapeError(f"assign: values of shape {shape_text(values.shape)} for {shape_text(self.shape)}")
         values = values if values.dtype == self.dtype else values.detach().astype(self.dtype)

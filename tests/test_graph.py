@@ -3,6 +3,8 @@
 import gc
 import threading
 import weakref
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -297,6 +299,33 @@ def test_a_mode_may_contain_itself() -> None:
 
     assert countdown(3) == 0
     assert graph.is_recording()
+
+
+@pytest.mark.parametrize("mode", [mg.no_grad, mg.enable_grad, mg.debug])
+def test_a_mode_cannot_decorate_what_runs_after_its_call(mode: Any) -> None:
+    def generator() -> Iterator[int]:
+        yield 1
+
+    async def coroutine() -> None:
+        pass
+
+    async def stream() -> AsyncIterator[int]:
+        yield 1
+
+    for function in (generator, coroutine, stream):
+        with pytest.raises(OperandError, match=f"{function.__name__} is a generator or async"):
+            mode()(function)
+
+
+def test_a_gradient_is_nobody_elses_tensor() -> None:
+    x, y, g = leaf(1.0), leaf(2.0), mg.tensor([1.0], dtype="float64")
+    with leaf(0.0).register_hook(lambda g: None):  # while there is a hook, sweeps carry tensors
+        x.backward(g)
+        assert x.grad is not g
+        x.grad = None
+        (x + y).backward(g)
+    assert x.grad is not y.grad
+    assert g is not x.grad
 
 
 def test_numpys_error_handling_is_neither_used_nor_changed() -> None:
