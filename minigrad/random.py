@@ -14,8 +14,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from minigrad import kernels, ops
 from minigrad.creation import asarray
-from minigrad.dtypes import as_dtype, float32, int64, is_floating
+from minigrad.dtypes import as_dtype, float32, float64, int64, is_floating
 from minigrad.errors import ArgumentError, DtypeError, GraphError
 from minigrad.ops.checks import integer, number, shape_of
 from minigrad.tensor import Tensor
@@ -59,9 +60,13 @@ class Generator:
         """
         if count < 0:
             raise ArgumentError(f"words: a negative number of words, {count}")
-        draws = _draws.get()
-        key, first = self._reserve(-(-count // 4)) if draws is None else draws.place(self, -(-count // 4))
+        key, first = self._place(count)
         return np.random.Philox(key=_hashed(key), counter=first).random_raw(count)
+
+    def _place(self, count: int) -> "Place":
+        """Where the next `count` words are."""
+        draws = _draws.get()
+        return self._reserve(-(-count // 4)) if draws is None else draws.place(self, -(-count // 4))
 
     def _reserve(self, blocks: int) -> "Place":
         with _reserving:
@@ -69,34 +74,44 @@ class Generator:
             self.counter += blocks
         return self.key, first
 
-    def _fractions(self, count: int) -> np.ndarray:
-        """Multiples of 2**-53 in [0, 1)."""
-        return (self.words(count) >> np.uint64(11)) * 2.0**-53
+    def _fractions(self, count: int, dtype: np.dtype, device: str) -> Tensor:
+        """Multiples of 2**-24, or in float64 of 2**-53, in [0, 1): the leading bits of the words, on every device."""
+        if device != "cpu":
+            key, first = self._place(count)
+            draw = kernels.backend(device).fractions
+            return Tensor._wrap(draw(key=_hashed(key), first=first, count=count, dtype=dtype))
+        bits = 53 if dtype == float64 else 24
+        return asarray((self.words(count) >> np.uint64(64 - bits)).astype(dtype) * dtype.type(2.0**-bits))
 
-    def uniform(self, shape: Shape, low: float = 0.0, high: float = 1.0, *, dtype: Any = float32) -> Tensor:
-        """Numbers evenly distributed over [low, high)."""
+    def uniform(
+        self, shape: Shape, low: float = 0.0, high: float = 1.0, *, dtype: Any = float32, device: str = "cpu"
+    ) -> Tensor:
+        """Numbers evenly distributed over [low, high); the same ones on every device."""
         sizes, kind = _checked("uniform", shape, dtype)
         low, high = number("uniform", "low", low), number("uniform", "high", high)
         if not low <= high:
             raise ArgumentError(f"uniform: low = {low} is above high = {high}")
         if max(-low, high, high - low) > float(np.finfo(kind).max):
             raise ArgumentError(f"uniform: [{low}, {high}) is beyond {kind}, or longer than its largest number")
-        bits = 53 if kind.itemsize == 8 else 24
-        words = self.words(math.prod(sizes)) >> np.uint64(64 - bits)
-        fractions = words.astype(kind) * kind.type(2.0**-bits)
-        values = fractions * kind.type(high - low) + kind.type(low)  # rounding may reach high
-        return asarray(np.minimum(values, np.nextafter(kind.type(high), kind.type(low))).reshape(sizes))
+        values = self._fractions(math.prod(sizes), kind, device) * (high - low) + low
+        below = float(np.nextafter(kind.type(high), kind.type(low)))
+        return ops.minimum(values, below).reshape(sizes)  # rounding may reach high
 
-    def normal(self, shape: Shape, mean: float = 0.0, std: float = 1.0, *, dtype: Any = float32) -> Tensor:
-        """Normally distributed numbers, by the transform of Box and Muller (1958)."""
+    def normal(
+        self, shape: Shape, mean: float = 0.0, std: float = 1.0, *, dtype: Any = float32, device: str = "cpu"
+    ) -> Tensor:
+        """Normally distributed numbers, by the transform of Box and Muller (1958).
+
+        On another device they are the same but for the rounding of its logarithm and cosine, in float64.
+        """
         sizes, kind = _checked("normal", shape, dtype)
         if not (math.isfinite(number("normal", "mean", mean)) and 0 <= number("normal", "std", std) < math.inf):
             raise ArgumentError(f"normal: mean = {mean} and std = {std} are not finite, or std is negative")
         count = math.prod(sizes)
-        radius, angle = self._fractions(2 * -(-count // 2)).reshape(-1, 2).T
-        radius = np.sqrt(-2 * np.log1p(-radius))
-        pairs = np.stack([radius * np.cos(2 * np.pi * angle), radius * np.sin(2 * np.pi * angle)], axis=1)
-        return asarray((pairs.reshape(-1)[:count] * std + mean).reshape(sizes).astype(kind))
+        pairs = self._fractions(2 * -(-count // 2), float64, device).reshape((-(-count // 2), 2))
+        radius, angle = ops.sqrt(-2 * ops.log1p(-pairs[:, 0])), 2 * math.pi * pairs[:, 1]
+        values = ops.stack([radius * ops.cos(angle), radius * ops.sin(angle)], axis=1).reshape((-1,))[:count]
+        return (values * std + mean).reshape(sizes).astype(kind)
 
     def integers(self, shape: Shape, low: int, high: int) -> Tensor:
         """Integers evenly distributed over [low, high), int64. The bias is below (high - low) / 2**53."""
@@ -106,7 +121,8 @@ class Generator:
             raise ArgumentError(f"integers: no integer is in [{low}, {high})")
         if low < -(2**63) or high > 2**63 or high - low > 2**53:
             raise ArgumentError(f"integers: [{low}, {high}) is beyond int64, or holds more than 2**53 integers")
-        return asarray((low + np.floor(self._fractions(math.prod(sizes)) * (high - low)).astype(int64)).reshape(sizes))
+        fractions = self._fractions(math.prod(sizes), float64, "cpu")
+        return (low + ops.floor(fractions * (high - low)).astype(int64)).reshape(sizes)
 
     def permutation(self, n: int) -> Tensor:
         """The integers 0 .. n-1 in random order: the order of n random words."""

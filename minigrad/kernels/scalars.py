@@ -1,6 +1,6 @@
-"""Functions of numbers, which every device compiles from this text: an activation is its value and its slope.
+"""Functions of numbers, which every device compiles from this text.
 
-They compute in the type of x. An activation has one option, which may mean nothing.
+An activation is its value and its slope, computed in the type of x, with one option, which may mean nothing.
 """
 
 import inspect
@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable
 from types import CellType, FunctionType
 from typing import Any
+
+import numpy as np
 
 ROOT_HALF, DENSITY = math.sqrt(0.5), 1 / math.sqrt(2 * math.pi)
 INNER, CUBIC = 2 * math.sqrt(2 / math.pi), 0.044715
@@ -100,3 +102,28 @@ def leaky_relu(x: Any, slope: Any) -> Any:
 def leaky_relu_slope(x: Any, slope: Any) -> Any:
     """1 above 0, else slope."""
     return type(x)(1) if x > 0 else slope
+
+
+# ---- random words ------------------------------------------------------------------------------------------------
+
+MULTIPLIERS = np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157)
+WEYL = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B)
+HALF, LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
+
+
+def high_product(x: Any, y: Any) -> Any:
+    """The upper 64 bits of the product of two words of 64, from products of their halves."""
+    low = (x & LOW) * (y & LOW)
+    middle = (x >> HALF) * (y & LOW) + (low >> HALF)
+    other = (x & LOW) * (y >> HALF) + (middle & LOW)
+    return (x >> HALF) * (y >> HALF) + (middle >> HALF) + (other >> HALF)
+
+
+def philox(block: Any, key: Any, other_key: Any) -> Any:
+    """The four words of a block: Philox 4x64-10 (Salmon et al., SC 2011) of a counter of which the rest is zero."""
+    a, b, c, d = block, np.uint64(0), np.uint64(0), np.uint64(0)
+    for _ in range(10):
+        a_high, c_high = high_product(MULTIPLIERS[0], a), high_product(MULTIPLIERS[1], c)
+        a, b, c, d = c_high ^ b ^ key, MULTIPLIERS[1] * c, a_high ^ d ^ other_key, MULTIPLIERS[0] * a
+        key, other_key = key + WEYL[0], other_key + WEYL[1]
+    return a, b, c, d

@@ -35,5 +35,5 @@ class Dropout(Module):
             return x
         if self.p == 1:
             return x * 0.0
-        kept = (self.generator or random.default).uniform(x.shape) >= self.p
-        return x * (kept.astype(x.dtype) / (1 - self.p)).to(x.device)
+        kept = (self.generator or random.default).uniform(x.shape, device=x.device) >= self.p
+        return x * (kept.astype(x.dtype) / (1 - self.p))

@@ -21,6 +21,16 @@ _HOME = {
     "copies": ("to_numpy", "to_device", "reshape", "astype", "concat", "full"),
     "matmul": ("matmul",),
     "conv": ("conv2d", "conv2d_input", "conv2d_weight"),
+    "indexing": (
+        *("getitem", "scatter", "index_put", "take_along_axis", "scatter_along_axis", "one_hot", "argsort", "argtopk"),
+    ),
+    "scans": ("cumulative_sum",),
+    "windows": (
+        *("unfold", "fold", "max_pool2d", "max_pool2d_backward", "max_pool2d_argmax", "avg_pool2d", "avg_pool2d_input"),
+    ),
+    "norm": ("batch_norm", "batch_norm_backward"),
+    "random": ("fractions",),
+    "optim": ("sgd_step", "adam_step"),
     "reductions": ("sum", "any", "all", "argmax", "argmin", "max", "max_backward", "min", "min_backward"),
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names}

@@ -60,6 +60,11 @@ def _truth(x: Any) -> Any:
     return x != 0
 
 
+def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
+    """An array of zeros, in memory of its own."""
+    return fill(empty(shape, dtype), same, full(shape=(), value=0, dtype=np.dtype(dtype)))
+
+
 def concat(*arrays: Array, axis: int) -> Array:
     """Join along an axis."""
     shape = list(arrays[0].shape)
