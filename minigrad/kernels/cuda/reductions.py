@@ -1,8 +1,8 @@
 """Sums and extremes over axes, in an order that depends on sizes alone: the same bits each time.
 
-An array is (outer, reduced, inner). Where the last axis is reduced, inner is 1, and the threads of a block share a row;
-else a thread goes down a column, and its neighbours down the next ones. Long rows and columns are cut in parts, whose
-results are reduced in turn.
+An array is (outer, reduced, inner). Where the last axis is reduced, inner is 1, and the threads of a block share a row,
+unless it is short; else a thread goes down a column, and its neighbours down the next ones. Long rows and columns are
+cut in parts, whose results are reduced in turn.
 """
 
 import functools
@@ -24,6 +24,9 @@ Function = Callable[..., Any]
 
 BLOCK = 256
 """Threads of a block that share a row, at most."""
+
+SHORT = 32
+"""Elements of a row that a thread reduces as fast as a block would."""
 
 ROW, COLUMN = 4096, 128
 """Elements that a block and a thread reduce: few enough for the rounding of a sum in float32."""
@@ -91,9 +94,10 @@ def reduced(f: Function, start: Any, x: Array, axis: tuple[int, ...], keepdims: 
 def _in_parts(f: Function, start: Any, x: Array, outer: int, length: int, inner: int) -> Array:
     value = x.dtype.type(start)
     while True:
-        parts = -(-length // (ROW if inner == 1 else COLUMN)) or 1
+        shared = inner == 1 and length > SHORT
+        parts = -(-length // (ROW if shared else COLUMN)) or 1
         out = empty((outer * parts * inner,), x.dtype)
-        if out.size and inner == 1:
+        if out.size and shared:
             along_rows(f, x.dtype)(out.size, machine().threads, out, x, value, length, parts)
         else:
             down_columns(f).over(out.size, out, x, value, length, inner, parts)
