@@ -11,7 +11,7 @@ from tests import profiles
 if not cuda.is_available():
     pytest.skip("needs a GPU, or NUMBA_ENABLE_CUDASIM=1 in the environment", allow_module_level=True)
 
-from minigrad.kernels.cuda import conv, matmul, products
+from minigrad.kernels.cuda import conv, conv_pool, matmul, products
 from minigrad.kernels.cuda.products import Axis, Product, Tile, compute, divisor, evenly, place
 from minigrad.kernels.geometry import output_size
 
@@ -53,7 +53,7 @@ def convolutions(draw):
 def assert_near(result, expected):
     assert (result.shape, result.dtype) == (expected.shape, expected.dtype)
     tolerance = 1e-12 if expected.dtype == np.float64 else 2e-5
-    scale = np.abs(expected).max(initial=1.0)
+    scale = np.nan_to_num(np.abs(expected)).max(initial=1.0)
     np.testing.assert_allclose(cuda.to_numpy(result), expected, rtol=tolerance, atol=tolerance * scale)
 
 
@@ -149,3 +149,46 @@ def test_division_by_multiplication(d, i):
     assert i * factor >> shift == i // d
     assert factor < 1 << 32
     assert i * factor < 1 << 63
+
+
+@pytest.mark.parametrize("case", ["numbers", "ties", "NaN"])
+@given(st.data())
+@few
+def test_fused_with_a_pool(case, data):
+    """Values, winners of ties and NaNs, and all gradients, as by the steps one after the other."""
+    groups, pool = data.draw(st.integers(1, 2)), data.draw(pairs(1, 3))
+    kernel, padding = data.draw(pairs(1, 3)), data.draw(pairs(0, 1))
+    sides = [
+        max(1, k + p - 1 - 2 * m) + data.draw(st.integers(0, 4)) for k, p, m in zip(kernel, pool, padding, strict=True)
+    ]
+    shapes = (2, groups * 2, *sides), (groups * 3, 2, *kernel), (groups * 3,)
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    x, weight, bias = (rng.standard_normal(shape).astype("f4") for shape in shapes)
+    if case == "ties":
+        x, weight, bias = np.round(x), np.round(weight), np.round(bias)
+    elif case == "NaN":
+        x[0, 0, 0, 0] = np.nan
+    relu, options = data.draw(st.booleans()), {"padding": padding, "groups": groups}
+    windows = {"kernel_size": pool, "stride": pool, "padding": (0, 0), "dilation": (1, 1), "ceil_mode": False}
+    steps = {"stride": (1, 1), "dilation": (1, 1), **options}
+
+    y = reference.conv2d(x, weight, **steps) + bias[:, None, None]
+    places = reference.max_pool2d_argmax(y, **windows)
+    flat = y.reshape(*y.shape[:2], -1), places.reshape(*y.shape[:2], -1)
+    expected = np.take_along_axis(*flat, axis=-1).reshape(places.shape)
+    g = rng.standard_normal(places.shape).astype("f4")
+    through = g * (expected > 0) if relu else g
+    dense = np.zeros_like(flat[0])
+    np.put_along_axis(dense, flat[1], through.reshape(flat[1].shape), axis=-1)
+    dense = dense.reshape(y.shape)
+
+    inputs = [cuda.from_numpy(array) for array in (x, weight, bias)]
+    result, kept = conv_pool.conv2d_pool(*inputs, residuals=True, pool=pool, relu=relu, **options)
+    assert_near(result, np.where(expected <= 0, 0, expected).astype("f4") if relu else expected)
+    given_g, needs = cuda.from_numpy(g), (True, True, True)
+    gradients = conv_pool.conv2d_pool_backward(given_g, needs, inputs, None, kept, pool=pool, relu=relu, **options)
+    assert_near(gradients[0], reference.conv2d_input(dense, weight, shape=x.shape, **steps))
+    assert_near(gradients[1], reference.conv2d_weight(dense, x, shape=weight.shape, **steps))
+    assert_near(gradients[2], through.sum(axis=(0, 2, 3)))
+    nothing = conv_pool.conv2d_pool_backward(given_g, (False,) * 3, inputs, None, kept, pool=pool, relu=relu, **options)
+    assert nothing == (None, None, None)

@@ -31,6 +31,7 @@ _HOME = {
     "norm": ("batch_norm", "batch_norm_backward"),
     "random": ("fractions",),
     "optim": ("sgd_step", "adam_step"),
+    "conv_pool": ("conv2d_pool", "conv2d_pool_backward"),
     "reductions": ("sum", "any", "all", "argmax", "argmin", "max", "max_backward", "min", "min_backward"),
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names}
