@@ -204,20 +204,23 @@ FUSED = [name for name in SMOOTH if isinstance(REGISTRY[name], Fused)]
 @pytest.mark.parametrize("case", ["numbers", "ties", "NaN"])
 @given(data=st.data())
 @drawn_often
-def test_kernels_equal_the_plain_composition(name: str, dtype: str, case: str, data: st.DataObject) -> None:
+def test_kernels_equal_the_plain_composition(
+    name: str, dtype: str, case: str, device: str, data: st.DataObject
+) -> None:
     record = REGISTRY[name]
     drawn, args, kwargs = data.draw(calls(record))
 
     def prepared(array: np.ndarray) -> mg.Tensor:
         if array.dtype.kind != "f":
-            return mg.asarray(array)
+            return mg.asarray(array).to(device)
         values = np.round(array) if case == "ties" else array.copy()
         if case == "NaN" and array.size and drawn.boolean():
             values.reshape(-1)[drawn.integer(0, array.size - 1)] = np.nan
-        return mg.tensor(drawn.layout(values), dtype=dtype, requires_grad=drawn.integer(0, 3) > 0)
+        wanted = drawn.integer(0, 3) > 0
+        return mg.tensor(drawn.layout(values), dtype=dtype, device=device, requires_grad=wanted)
 
     inputs, options = record.bind(*(convert(arg, prepared) for arg in args), **kwargs)
-    inputs = [x if x.is_leaf else mg.tensor(x.detach().numpy(), requires_grad=True) for x in inputs]
+    inputs = [x if x.is_leaf else mg.tensor(x.detach().numpy(), device=device, requires_grad=True) for x in inputs]
     plain = record.plain(*inputs, **options)
     tolerance = {"float64": 1e-12, "float32": 2e-5}[dtype]
 
@@ -233,7 +236,7 @@ def test_kernels_equal_the_plain_composition(name: str, dtype: str, case: str, d
     assert fused.requires_grad == plain.requires_grad
     if plain.requires_grad:
         leaves = [x for x in inputs if x.requires_grad]
-        g = mg.asarray(np.random.default_rng(0).standard_normal(plain.shape).astype(dtype))
+        g = mg.asarray(np.random.default_rng(0).standard_normal(plain.shape).astype(dtype)).to(device)
         plain.backward(g)
         expected = [x.grad for x in leaves]
         for how in [{"retain_graph": True}, {"create_graph": True}]:  # by the kernel, then by the composition

@@ -24,6 +24,14 @@ _HOME = {
     "indexing": (
         *("getitem", "scatter", "index_put", "take_along_axis", "scatter_along_axis", "one_hot", "argsort", "argtopk"),
     ),
+    "activations": (
+        *("silu", "silu_backward", "softplus", "softplus_backward", "gelu", "gelu_backward"),
+        *("elu", "elu_backward", "leaky_relu", "leaky_relu_backward"),
+    ),
+    "softmaxes": (
+        *("softmax", "softmax_backward", "log_softmax", "log_softmax_backward"),
+        *("softmax_cross_entropy", "softmax_cross_entropy_backward"),
+    ),
     "scans": ("cumulative_sum",),
     "windows": (
         *("unfold", "fold", "max_pool2d", "max_pool2d_backward", "max_pool2d_argmax", "avg_pool2d", "avg_pool2d_input"),
