@@ -7,8 +7,8 @@ import numpy as np
 
 from minigrad import kernels
 from minigrad.dtypes import SUPPORTED, as_dtype, boolean, fitted, float32, int64, is_floating, promote, weak
-from minigrad.errors import ArgumentError, DeviceError, DtypeError, OperandError, shape_text
-from minigrad.ops.checks import SCALARS, integer, shape_of
+from minigrad.errors import ArgumentError, DeviceError, DtypeError, OperandError, OutOfMemoryError, shape_text
+from minigrad.ops.checks import SCALARS, integer, memory_for, shape_of
 from minigrad.tensor import Tensor
 
 Shape = int | Sequence[int]
@@ -171,7 +171,9 @@ def full(shape: Shape, value: float, *, dtype: Any = None, device: str = "cpu", 
     filling = _array(value, dtype)
     if filling.ndim:
         raise ArgumentError(f"full: the value has shape {shape_text(filling.shape)}, one number is needed")
-    return _made(np.full(_sizes("full", shape), filling), device, requires_grad)
+    sizes = _sizes("full", shape)
+    with memory_for("full", sizes):
+        return _made(np.full(sizes, filling), device, requires_grad)
 
 
 def zeros(shape: Shape, *, dtype: Any = float32, device: str = "cpu", requires_grad: bool = False) -> Tensor:
@@ -181,7 +183,9 @@ def zeros(shape: Shape, *, dtype: Any = float32, device: str = "cpu", requires_g
     tensor([[0., 0.],
             [0., 0.]])
     """
-    return _made(np.zeros(_sizes("zeros", shape), as_dtype(dtype)), device, requires_grad)
+    sizes, kind = _sizes("zeros", shape), as_dtype(dtype)
+    with memory_for("zeros", sizes):
+        return _made(np.zeros(sizes, kind), device, requires_grad)
 
 
 def ones(shape: Shape, *, dtype: Any = float32, device: str = "cpu", requires_grad: bool = False) -> Tensor:
@@ -190,7 +194,9 @@ def ones(shape: Shape, *, dtype: Any = float32, device: str = "cpu", requires_gr
     >>> mg.ones(3)
     tensor([1., 1., 1.])
     """
-    return _made(np.ones(_sizes("ones", shape), as_dtype(dtype)), device, requires_grad)
+    sizes, kind = _sizes("ones", shape), as_dtype(dtype)
+    with memory_for("ones", sizes):
+        return _made(np.ones(sizes, kind), device, requires_grad)
 
 
 def zeros_like(x: Tensor, /) -> Tensor:
@@ -233,6 +239,8 @@ def arange(
         values = np.arange(first, last, step)
     except (TypeError, ValueError):
         raise ArgumentError(f"arange: no range leads from {first} to {last} in steps of {step}") from None
+    except MemoryError:
+        raise OutOfMemoryError(f"arange: out of memory for the numbers from {first} to {last}") from None
     default = float32 if is_floating(values.dtype) else int64
     return _made(_array(values, default if dtype is None else dtype), device, False)
 
@@ -246,7 +254,9 @@ def linspace(start: float, stop: float, num: int, *, dtype: Any = float32, devic
     count = integer("linspace", "num", num)
     if count < 0:
         raise ArgumentError(f"linspace: num = {count} is negative")
-    return _made(_array(np.linspace(start, stop, count), dtype), device, False)
+    with memory_for("linspace", (count,)):
+        values = np.linspace(start, stop, count)
+    return _made(_array(values, dtype), device, False)
 
 
 def eye(rows: int, columns: int | None = None, *, dtype: Any = float32, device: str = "cpu") -> Tensor:
@@ -257,4 +267,6 @@ def eye(rows: int, columns: int | None = None, *, dtype: Any = float32, device: 
             [0., 1.]])
     """
     sizes = _sizes("eye", (rows, rows if columns is None else columns))
-    return _made(np.eye(*sizes, dtype=as_dtype(dtype)), device, False)
+    kind = as_dtype(dtype)
+    with memory_for("eye", sizes):
+        return _made(np.eye(*sizes, dtype=kind), device, False)

@@ -18,7 +18,7 @@ from minigrad import kernels, ops
 from minigrad.creation import asarray
 from minigrad.dtypes import as_dtype, float32, float64, int64, is_floating
 from minigrad.errors import ArgumentError, DtypeError, GraphError
-from minigrad.ops.checks import integer, number, shape_of
+from minigrad.ops.checks import integer, memory_for, number, shape_of
 from minigrad.tensor import Tensor
 
 Shape = int | Sequence[int]
@@ -61,7 +61,8 @@ class Generator:
         if count < 0:
             raise ArgumentError(f"words: a negative number of words, {count}")
         key, first = self._place(count)
-        return np.random.Philox(key=_hashed(key), counter=first).random_raw(count)
+        with memory_for("random", (count,)):
+            return np.random.Philox(key=_hashed(key), counter=first).random_raw(count)
 
     def _place(self, count: int) -> "Place":
         """Where the next `count` words are."""

@@ -101,7 +101,7 @@ def test_a_failed_save_leaves_the_old_file(saved):
     assert os.listdir(saved.parent) == [saved.name]
 
 
-@pytest.mark.parametrize("name", ["__metadata__", "a\0b", "a\\b", "line\n", "\ud800"])
+@pytest.mark.parametrize("name", ["__metadata__", "a\0b", "a\\b", "line\n", "\ud800", "a" * 65532, 3])
 def test_names_that_no_reader_would_find_are_refused(tmp_path, name):
     with pytest.raises(ArgumentError, match="cannot be called"):
         save_checkpoint(tmp_path / "c", {name: np.ones(1)}, {})

@@ -23,6 +23,7 @@ from minigrad.errors import (
     GraphError,
     IndexingError,
     OperandError,
+    OutOfMemoryError,
     ShapeError,
 )
 
@@ -153,6 +154,18 @@ def test_ranges_and_patterns() -> None:
         (lambda: mg.zeros(1, dtype="int64").assign(mg.tensor([NAN])), ArgumentError, "does not fit in int64"),
         (lambda: mg.tensor(1.0, device="tpu"), DeviceError, "no device 'tpu'"),
         (lambda: mg.Tensor([1.0]), OperandError, "minigrad.tensor"),
+        (
+            lambda: mg.zeros(10**14),
+            OutOfMemoryError,
+            r"zeros: out of memory for an array of shape \(100000000000000,\)",
+        ),
+        (lambda: mg.zeros((2**40, 2**40)), OutOfMemoryError, "zeros: out of memory"),
+        (lambda: mg.full(10**14, 1), OutOfMemoryError, "full: out of memory"),
+        (lambda: mg.ones(2**70), OutOfMemoryError, "ones: out of memory"),
+        (lambda: mg.eye(10**9), OutOfMemoryError, "eye: out of memory"),
+        (lambda: mg.arange(10**14), OutOfMemoryError, "arange: out of memory for the numbers from 0 to 10"),
+        (lambda: mg.linspace(0, 1, 10**14), OutOfMemoryError, "linspace: out of memory"),
+        (lambda: mg.random.default.uniform(10**14), OutOfMemoryError, "random: out of memory"),
         (lambda: mg.zeros(-1), ArgumentError, "negative size"),
         (lambda: mg.ones((2, 1.5)), ArgumentError, "not an integer"),
         (lambda: mg.full(2, "a"), OperandError, "cannot make a tensor of str"),
@@ -251,6 +264,16 @@ def test_numbers_beside_tensors_are_weak() -> None:
     same(mg.tensor([[mg.tensor(1, dtype="float64")], [mg.tensor(2.0)]]), [[1], [2]], "float64")
     with pytest.raises(OperandError, match="a str is neither a tensor nor a number"):
         mg.where(mg.tensor([True]), "a", 0)
+
+
+def test_integers_beyond_a_dtype_compare() -> None:
+    for dtype, beyond in (("uint8", 300), ("int64", 2**63), ("uint64", 10**400)):
+        x = mg.tensor([0, 1], dtype=dtype)
+        for high in (beyond, -beyond):
+            found = [x < high, x <= high, x > high, x >= high, x == high, x != high]
+            expected = [high > 0, high > 0, high < 0, high < 0, False, True]
+            assert [one.tolist() for one in found] == [[value] * 2 for value in expected]
+    assert (mg.tensor([1], dtype="uint8") == -1).tolist() == [False]
 
 
 def test_a_scalar_must_fit() -> None:
@@ -753,6 +776,9 @@ def test_the_namespace_is_the_array_apis() -> None:
         (lambda t: t([1e4, -1e4]).sigmoid(), [1, 0]),
         (lambda t: mg.logaddexp(t([1e4, -INF]), t([1e4, -INF])), [1e4 + np.log(2), -INF]),
         (lambda t: mg.logsumexp(t([[-INF, -INF], [INF, 0.0]]), axis=1), [-INF, INF]),
+        (lambda t: mg.logsumexp(t([])), -INF),
+        (lambda t: mg.logsumexp(mg.zeros((0, 2)), axis=0), [-INF, -INF]),
+        (lambda t: mg.logsumexp(mg.zeros((0, 2)), axis=1), []),
         (lambda t: mg.softmax(t([0.0, -INF])), [1, 0]),
         (lambda t: t([[INF, 1.0]]) @ t([[1.0], [-INF]]), [[NAN]]),
         (lambda t: mg.zeros(0).sum(), 0),
@@ -767,6 +793,21 @@ def test_the_namespace_is_the_array_apis() -> None:
 )
 def test_ieee_results_without_warnings(compute: Any, expected: Any) -> None:
     np.testing.assert_allclose(compute(lambda data: mg.tensor(data, dtype="float64")).numpy(), expected, rtol=1e-15)
+
+
+@pytest.mark.parametrize("far", [2**40, 2**62, 2**70])
+def test_windows_may_leave_the_image_at_once(far: int) -> None:
+    x, weight = mg.ones((1, 1, 2, 3), requires_grad=True), mg.ones((1, 1, 1, 1), requires_grad=True)
+    for y in (
+        mg.conv2d(x, weight, stride=far),
+        mg.conv2d(x, weight, stride=far, dilation=far),
+        mg.max_pool2d(x, 1, stride=far, dilation=far),
+        mg.avg_pool2d(x, 1, stride=far, ceil_mode=True),
+    ):
+        x.grad = None
+        assert y.tolist() == [[[[1.0]]]]
+        y.sum().backward()
+        assert x.grad.tolist() == [[[[1.0, 0, 0], [0, 0, 0]]]]
 
 
 def image(*values: float, dtype: str = "float64") -> mg.Tensor:

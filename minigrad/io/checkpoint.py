@@ -20,6 +20,9 @@ from minigrad.tensor import Tensor
 
 METADATA = "__metadata__"
 
+MAX_NAME = 2**16 - 1
+"""Bytes in the name of an entry of a zip archive."""
+
 
 def save_checkpoint(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor | np.ndarray], metadata: Mapping[str, Any]
@@ -33,7 +36,7 @@ def save_checkpoint(
     path
         The file to write or replace; its folder must exist.
     tensors
-        By name: printable characters but the backslash, and not `__metadata__`.
+        By name: printable characters but the backslash, at most 65,531 bytes in UTF-8, and not `__metadata__`.
     metadata
         Whatever JSON can say.
 
@@ -53,7 +56,8 @@ def save_checkpoint(
     ({'weight': tensor([1., 1.])}, {'epoch': 3})
     """
     for name in tensors:
-        if name == METADATA or not name.isprintable() or "\\" in name:
+        known = isinstance(name, str) and name.isprintable() and "\\" not in name
+        if not known or name == METADATA or len(f"{name}.npy".encode()) > MAX_NAME:
             raise ArgumentError(f"save_checkpoint: a tensor cannot be called {name!r}")
     try:
         text = json.dumps(dict(metadata)).encode()

@@ -2,8 +2,10 @@
 
 import functools
 import inspect
+import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Real
 from typing import Any
 
@@ -11,10 +13,21 @@ import numpy as np
 
 from minigrad import kernels
 from minigrad.dtypes import boolean, float32, is_floating, promote, weak
-from minigrad.errors import ArgumentError, DtypeError, OperandError, ShapeError, message
+from minigrad.errors import (
+    ArgumentError,
+    DtypeError,
+    OperandError,
+    OutOfMemoryError,
+    ShapeError,
+    message,
+    shape_text,
+)
 from minigrad.graph import Variable, wrap
 
 SCALARS = (bool, int, float)
+
+FAR = 2**40
+"""A distance that leads out of every image, and that kernels can still compute with."""
 
 FULL = kernels.Kernels("full")
 
@@ -50,7 +63,8 @@ def operands(op: str, names: Sequence[str], values: Sequence[Any], dtypes: str =
     """Turn the inputs of an op into variables of one dtype.
 
     Python scalars and ndarrays take the class and device of the first variable. `dtypes` says what the op computes
-    with: "any", "boolean", "numeric" (no booleans) or "floating" (integers and booleans are converted to float32).
+    with: "any", "comparable" (a python integer may be beyond the others' dtype), "boolean", "numeric" (no booleans) or
+    "floating" (integers and booleans are converted to float32).
     """
     if dtypes != "boolean" and alike(values):
         return list(values)
@@ -65,6 +79,9 @@ def operands(op: str, names: Sequence[str], values: Sequence[Any], dtypes: str =
             dtype = weak(value, dtype)
         elif isinstance(value, np.generic):
             dtype = promote(dtype, value.dtype)
+    if dtypes == "comparable" and dtype.kind in "iu":
+        values = [_infinite(value, dtype) for value in values]
+        dtype = float32 if any(isinstance(value, float) for value in values) else dtype
     if dtypes == "floating" and not is_floating(dtype):
         dtype = float32
     if (dtypes == "numeric" and dtype == boolean) or (dtypes == "boolean" and dtype != boolean):
@@ -74,6 +91,13 @@ def operands(op: str, names: Sequence[str], values: Sequence[Any], dtypes: str =
             raise DtypeError(message(f"{op}: booleans have no arithmetic", rows, hint))
         raise DtypeError(message(f"{op}: {dtype} is not boolean", rows, "compare first, e.g. x != 0"))
     return [operand(op, name, value, dtype, like) for name, value in zip(names, values, strict=True)]
+
+
+def _infinite(value: Any, dtype: np.dtype) -> Any:
+    """An infinity for a python integer beyond an integer dtype: all numbers of the dtype compare with both alike."""
+    if not isinstance(value, int) or np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
+        return value
+    return math.inf if value > 0 else -math.inf
 
 
 def operand(op: str, name: str, value: Any, dtype: np.dtype, like: Any) -> Any:
@@ -193,20 +217,33 @@ def number(op: str, name: str, value: Any) -> float:
 def pair(op: str, name: str, value: Any, minimum: int) -> tuple[int, int]:
     """An int or two of them, for height and width."""
     values = value if isinstance(value, (tuple, list)) else (value, value)
-    if len(values) == 2 and values[0].__class__ is values[1].__class__ is int and min(values) >= minimum:
+    if (
+        len(values) == 2
+        and values[0].__class__ is values[1].__class__ is int
+        and minimum <= min(values) <= max(values) <= FAR
+    ):
         return values[0], values[1]
     if len(values) != 2:
         raise ArgumentError(f"{op}: {name} = {value} is neither an integer nor a pair")
     height, width = (integer(op, name, one) for one in values)
     if min(height, width) < minimum:
         raise ArgumentError(f"{op}: {name} = {value} is less than {minimum}")
-    return height, width
+    return min(height, FAR), min(width, FAR)
 
 
 def shape_of(op: str, value: Any) -> tuple[int, ...]:
     """Sizes given as one int or a sequence of them."""
     sizes = value if isinstance(value, (tuple, list)) else (value,)
     return tuple([size if size.__class__ is int else integer(op, "shape", size) for size in sizes])
+
+
+@contextmanager
+def memory_for(op: str, shape: Sequence[int]) -> Iterator[None]:
+    """Say what an array was to be that there is no memory for."""
+    try:
+        yield
+    except (MemoryError, ValueError, OverflowError) as error:  # numpy has a class for each size
+        raise OutOfMemoryError(f"{op}: out of memory for an array of shape {shape_text(shape)}") from error
 
 
 def require(condition: bool, error: type[Exception], headline: str, rows: Sequence[Any] = (), hint: str = "") -> None:

@@ -18,7 +18,9 @@ def _floating(op: str, x: Any) -> Any:
 
 
 def _anchor(x: Any, axis: Axis) -> Any:
-    """The maximum, as a constant to subtract before exp (0 where it is infinite, so that inf - inf never appears)."""
+    """The maximum, as a constant to subtract before exp; 0 where there is none or it is infinite: never inf - inf."""
+    if 0 in x.shape:
+        return sum(x.detach(), axis=axis, keepdims=True)
     top = max(x.detach(), axis=axis, keepdims=True)
     return where(isfinite(top), top, 0.0)
 

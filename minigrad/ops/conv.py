@@ -46,7 +46,10 @@ def arrays(op: str, names: tuple[str, str], values: tuple[Any, Any], letters: tu
 def output_shape(
     op: str, x: Any, weight: Any, rows: list[Any], options: dict[str, Any], letters: str = "hw"
 ) -> tuple[int, ...]:
-    """The shape of conv2d(x, weight), from shapes, after checking that they fit."""
+    """The shape of conv2d(x, weight), from shapes, after checking that they fit.
+
+    A stride that leads out of the image at once becomes the shortest that does: kernels may take memory for each step.
+    """
     (n, c, *image), (o, depth, *window), groups = x, weight, options["groups"]
     hint = f"with groups={groups} the weight needs shape {(o, c // groups, *window)}"
     headline = f"{op}: channels differ, c={c} in x but c={depth * groups} in weight"
@@ -54,13 +57,15 @@ def output_shape(
     headline = f"{op}: {o} output channels do not split into {groups} groups"
     require(o % groups == 0, ShapeError, headline, rows, "o must be a multiple of groups")
     require(min(window) > 0, ShapeError, f"{op}: the window has no elements", rows)
-    sizes = []
+    sizes, strides = [], []
     for axis, letter in enumerate(letters):
         stride, padding, dilation = (options[name][axis] for name in ("stride", "padding", "dilation"))
         covered, size = dilation * (window[axis] - 1) + 1, image[axis] + 2 * padding
         headline = f"{op}: the window does not fit, it covers {covered} of {letter}={size}, padding included"
         require(covered <= size, ShapeError, headline, rows, "enlarge the image or the padding")
         sizes.append(output_size(image[axis], window[axis], stride, padding, dilation))
+        strides.append(min(stride, size))
+    options["stride"] = tuple(strides)
     return (n, o, *sizes)
 
 

@@ -471,7 +471,7 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
 # ---- truth values ----------------------------------------------------------------------------------------------------
 
 
-@discrete(dtypes="any", sample=equal_or_not, oracle=pointwise(operator.eq, bool))
+@discrete(dtypes="comparable", sample=equal_or_not, oracle=pointwise(operator.eq, bool))
 def equal(x: Any, y: Any, /) -> Any:
     """x == y, elementwise.
 
@@ -480,7 +480,7 @@ def equal(x: Any, y: Any, /) -> Any:
     """
 
 
-@discrete(dtypes="any", sample=equal_or_not, oracle=pointwise(operator.ne, bool))
+@discrete(dtypes="comparable", sample=equal_or_not, oracle=pointwise(operator.ne, bool))
 def not_equal(x: Any, y: Any, /) -> Any:
     """x != y, elementwise.
 
@@ -489,7 +489,7 @@ def not_equal(x: Any, y: Any, /) -> Any:
     """
 
 
-@discrete(dtypes="any", sample=equal_or_not, oracle=pointwise(operator.lt, bool))
+@discrete(dtypes="comparable", sample=equal_or_not, oracle=pointwise(operator.lt, bool))
 def less(x: Any, y: Any, /) -> Any:
     """x < y, elementwise.
 
@@ -498,7 +498,7 @@ def less(x: Any, y: Any, /) -> Any:
     """
 
 
-@discrete(dtypes="any", sample=equal_or_not, oracle=pointwise(operator.le, bool))
+@discrete(dtypes="comparable", sample=equal_or_not, oracle=pointwise(operator.le, bool))
 def less_equal(x: Any, y: Any, /) -> Any:
     """x <= y, elementwise.
 
@@ -507,7 +507,7 @@ def less_equal(x: Any, y: Any, /) -> Any:
     """
 
 
-@discrete(dtypes="any", sample=equal_or_not, oracle=pointwise(operator.gt, bool))
+@discrete(dtypes="comparable", sample=equal_or_not, oracle=pointwise(operator.gt, bool))
 def greater(x: Any, y: Any, /) -> Any:
     """x > y, elementwise.
 
@@ -516,7 +516,7 @@ def greater(x: Any, y: Any, /) -> Any:
     """
 
 
-@discrete(dtypes="any", sample=equal_or_not, oracle=pointwise(operator.ge, bool))
+@discrete(dtypes="comparable", sample=equal_or_not, oracle=pointwise(operator.ge, bool))
 def greater_equal(x: Any, y: Any, /) -> Any:
     """x >= y, elementwise.
 

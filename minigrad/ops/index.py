@@ -306,6 +306,7 @@ def _classes_sample(draw: Draw) -> Call:
             ArgumentError,
             "one_hot: label 3 is not one of the 3 classes",
         ),
+        Bad(lambda t: one_hot(t(0, dtype="int64"), -1), ArgumentError, "one_hot: classes = -1 is negative"),
         Bad(lambda t: one_hot([0], 3), OperandError, "one_hot: labels is a list, not a tensor"),
     ),
 )
@@ -318,6 +319,7 @@ def one_hot(labels: Any, /, classes: int, *, dtype: Any = float32) -> Any:
     """
     kind, count = variable("one_hot", "labels", labels).dtype, integer("one_hot", "classes", classes)
     require(kind.kind in "iu", DtypeError, f"one_hot: labels of dtype {kind} are not integers")
+    require(count >= 0, ArgumentError, f"one_hot: classes = {count} is negative")
     outside = (labels < 0) | (labels >= count)
     if outside.any():
         raise ArgumentError(f"one_hot: label {labels[outside][0].item()} is not one of the {count} classes")

@@ -35,7 +35,8 @@ def _window(op: str, kernel_size: Any, stride: Any, padding: Any) -> dict[str, A
 
 
 def _output_shape(op: str, shape: tuple[int, ...], rows: list[Any], options: dict[str, Any]) -> tuple[int, ...]:
-    sizes = []
+    """The shape of a pool's result; a stride that leads out of the image at once becomes the shortest that does."""
+    sizes, strides = [], []
     for axis, letter in enumerate("hw"):
         window, padding = options["kernel_size"][axis], options["padding"][axis]
         stride, dilation = options["stride"][axis], options.get("dilation", (1, 1))[axis]
@@ -43,6 +44,8 @@ def _output_shape(op: str, shape: tuple[int, ...], rows: list[Any], options: dic
         headline = f"{op}: the window does not fit, it covers {covered} of {letter}={size}, padding included"
         require(covered <= size, ShapeError, headline, rows, "enlarge the image or the padding")
         sizes.append(output_size(shape[2 + axis], window, stride, padding, dilation, options["ceil_mode"]))
+        strides.append(min(stride, size))
+    options["stride"] = tuple(strides)
     return (*shape[:2], *sizes)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from minigrad.dtypes import float32, int64, is_floating, uint64
 from minigrad.errors import ArgumentError, ShapeError
-from minigrad.ops.checks import axes, one_axis, require, variable
+from minigrad.ops.checks import axes, number, one_axis, require, variable
 from minigrad.ops.index import take_along_axis
 from minigrad.ops.kinds import Bad, composite, discrete, fused, linear
 from minigrad.ops.powers import root
@@ -84,14 +84,19 @@ def mean(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
     return sum(x, axis=axis, keepdims=keepdims) / count
 
 
-@composite(method="var", sample=reduction(min_side=1), oracle=np.var)
+@composite(
+    method="var",
+    sample=reduction(min_side=1),
+    oracle=np.var,
+    bad=(Bad(lambda t: var(t(2), correction="x"), ArgumentError, "var: correction = 'x' is not a number"),),
+)
 def var(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Any:
     """The variance: squared distances from the mean, summed and divided by (count - correction).
 
     >>> mg.var(mg.tensor([1.0, 2.0, 6.0]), correction=1)
     tensor(7.)
     """
-    count = _count("var", axis, x)
+    count, correction = _count("var", axis, x), number("var", "correction", correction)
     centred = x - mean(x, axis=axis, keepdims=True)
     return sum(centred * centred, axis=axis, keepdims=keepdims) / builtins.max(count - correction, 0)
 

@@ -1,11 +1,12 @@
 """Images in another size."""
 
+import math
 from typing import Any
 
 import numpy as np
 
-from minigrad.errors import ArgumentError
-from minigrad.ops.checks import pair, require
+from minigrad.errors import ArgumentError, OutOfMemoryError
+from minigrad.ops.checks import memory_for, number, pair, require
 from minigrad.ops.index import getitem
 from minigrad.ops.kinds import Bad, composite
 from minigrad.ops.pool import X, images
@@ -62,6 +63,16 @@ def _oracle(
             ArgumentError,
             "interpolate: size = (0, 0) is less than 1",
         ),
+        Bad(
+            lambda t: interpolate(t(1, 1, 2, 2), scale_factor=float("nan")),
+            ArgumentError,
+            "interpolate: scale_factor = nan is no finite number, nor two of them",
+        ),
+        Bad(
+            lambda t: interpolate(t(1, 1, 2, 2), 2**41),
+            OutOfMemoryError,
+            "interpolate: out of memory for an array of shape (1099511627776,)",
+        ),
     ),
 )
 def interpolate(
@@ -112,6 +123,9 @@ def interpolate(
     given = x.shape[2:]
     if size is None:
         factors = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor, scale_factor)
+        factors = [number("interpolate", "scale_factor", factor) for factor in factors]
+        fine = len(factors) == 2 and all(map(math.isfinite, factors))
+        require(fine, ArgumentError, f"interpolate: scale_factor = {scale_factor} is no finite number, nor two of them")
         size = tuple(int(side * factor) for side, factor in zip(given, factors, strict=True))
         steps = [(1.0, factor) for factor in factors]
     else:
@@ -119,10 +133,12 @@ def interpolate(
     for axis, wanted, step in zip((2, 3), pair("interpolate", "size", size, 1), steps, strict=True):
         if wanted == x.shape[axis] and (align_corners or step[0] == step[1]):
             continue
+        with memory_for("interpolate", (wanted,)):
+            places = np.arange(wanted)
         if bilinear:
-            x = _between(x, axis, wanted, step, align_corners)
+            x = _between(x, axis, places, step, align_corners)
         else:
-            x = _taken(x, axis, np.minimum(np.arange(wanted) * step[0] // step[1], x.shape[axis] - 1))
+            x = _taken(x, axis, np.minimum(places * step[0] // step[1], x.shape[axis] - 1))
     return x
 
 
@@ -130,10 +146,10 @@ def _taken(x: Any, axis: int, places: Any) -> Any:
     return getitem.run(x, key=(*(slice(None),) * axis, places.astype(np.int64)))
 
 
-def _between(x: Any, axis: int, wanted: int, step: tuple[float, float], align_corners: bool) -> Any:
+def _between(x: Any, axis: int, i: Any, step: tuple[float, float], align_corners: bool) -> Any:
     """Weigh the two pixels on either side of each place; a place before the first pixel or behind the last is there."""
-    last, i = x.shape[axis] - 1, np.arange(wanted)
-    places = i * last / max(wanted - 1, 1) if align_corners else np.maximum((i + 0.5) * step[0] / step[1] - 0.5, 0)
+    last = x.shape[axis] - 1
+    places = i * last / max(len(i) - 1, 1) if align_corners else np.maximum((i + 0.5) * step[0] / step[1] - 0.5, 0)
     below = np.minimum(places.astype(np.int64), last)
     above = np.minimum(below + 1, last)
     share = (places - below).astype(x.dtype).reshape(-1, *(1,) * (3 - axis))

@@ -1,7 +1,7 @@
 """Ops that move elements without computing with them. All are linear."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -119,6 +119,7 @@ def _permutation_sample(draw: Draw) -> Call:
             ArgumentError,
             "permute_dims: axes (0, 0) are no permutation of",
         ),
+        Bad(lambda t: permute_dims(t(2, 3), 1), ArgumentError, "permute_dims: axes (1,) are no permutation of"),
     ),
 )
 def permute_dims(x: Any, /, axes: Sequence[int]) -> Any:
@@ -128,8 +129,9 @@ def permute_dims(x: Any, /, axes: Sequence[int]) -> Any:
     (4, 2, 3)
     """
     ndim = len(variable("permute_dims", "x", x).shape)
-    order = tuple(one_axis("permute_dims", axis, ndim, x) for axis in axes)
-    headline = f"permute_dims: axes {tuple(axes)} are no permutation of the {ndim} axes"
+    given = tuple(axes) if isinstance(axes, Iterable) else (axes,)
+    order = tuple(one_axis("permute_dims", axis, ndim, x) for axis in given)
+    headline = f"permute_dims: axes {given} are no permutation of the {ndim} axes"
     require(sorted(order) == list(range(ndim)), ArgumentError, headline, [("x", "", x)])
     return (x,), {"axes": order}
 
