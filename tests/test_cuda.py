@@ -1,0 +1,130 @@
+"""The GPU's kernels where the table of ops does not lead: long reductions, many axes, whole models."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import nn, optim
+from minigrad.kernels import cuda
+
+if not cuda.is_available():
+    pytest.skip("needs a GPU, or NUMBA_ENABLE_CUDASIM=1 in the environment", allow_module_level=True)
+
+from minigrad.kernels.cuda.array import empty
+from minigrad.kernels.cuda.elementwise import anyhow
+from minigrad.kernels.cuda.machine import SIMULATED
+
+
+def pair(*shape: int, dtype: str = "float32", seed: int = 0) -> tuple[np.ndarray, mg.Tensor]:
+    """An array, and the same on the GPU."""
+    array = np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+    return array, mg.tensor(array, device="cuda")
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((3, 70), 1), ((9000,), 0), ((300, 3), 0), ((2, 40, 2), 1), ((0, 3), 1)])
+def test_long_reductions(shape: tuple[int, ...], axis: int) -> None:
+    array, x = pair(*shape)
+    np.testing.assert_allclose(x.sum(axis=axis).numpy(), array.sum(axis, dtype="float64"), rtol=2e-6, atol=2e-5)
+    if array.size:
+        assert np.array_equal(x.max(axis=axis).numpy(), array.max(axis))
+        assert np.array_equal(mg.argmax(x, axis=axis).numpy(), array.argmax(axis))
+
+
+def test_the_first_nan_is_the_extreme() -> None:
+    array, _ = pair(400)
+    array[[7, 390]] = np.nan
+    x = mg.tensor(array, device="cuda")
+    assert mg.argmax(x, axis=0).item() == mg.argmin(x, axis=0).item() == 7
+    assert np.isnan(x.max().item())
+
+
+@pytest.mark.parametrize("length", [1, 256, 257, 700])
+def test_running_sums_of_several_chunks(length: int) -> None:
+    array, x = pair(2, length)
+    np.testing.assert_allclose(mg.cumulative_sum(x, axis=1).numpy(), array.cumsum(1, dtype="float64"), atol=1e-5)
+
+
+def test_more_axes_than_a_kernel_counts() -> None:
+    array, x = pair(2, 3, 2, 3, 2, 2)
+    order = (5, 3, 1, 0, 4, 2)
+    moved = np.transpose(array, order)
+    assert np.array_equal((mg.permute_dims(x, order) + 1).numpy(), moved + 1)
+    row, y = pair(2, 1, 2, 1, 2, 1, seed=1)
+    assert np.array_equal((x * y).numpy(), array * row)
+
+
+def test_views_share_memory_and_results_do_not() -> None:
+    _, x = pair(4, 6)
+    for view in (x[1:, ::-2], mg.permute_dims(x, (1, 0)), x.reshape(24), mg.broadcast_to(x, (2, 4, 6)), x[None, 2]):
+        assert view._array.buffer is x._array.buffer
+    for result in (x + 0, x.sum(axis=0), x[[0, 1]], x.reshape((6, 4))[::2] * 1):
+        assert result._array.buffer is not x._array.buffer
+
+
+def test_constants_are_never_written_to() -> None:
+    one = mg.zeros((), device="cuda")
+    y = mg.zeros(3, device="cuda")
+    y[1] = 5.0
+    x = mg.zeros((1,), device="cuda")
+    x[0] = 7.0
+    assert (one.item(), y.tolist(), mg.zeros(3, device="cuda").tolist()) == (0.0, [0, 5, 0], [0, 0, 0])
+
+
+@pytest.mark.skipif(not SIMULATED, reason="a GPU runs threads in one way only")
+def test_threads_alone_and_together_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    from minigrad.kernels.cuda.simulator import Math, Simulator, Together, linked
+
+    def together(self: Simulator, kernel: Any, signature: Any) -> Any:
+        return linked(kernel.function, lambda it: it, cuda=Together(), math=Math), None
+
+    _, x = pair(5, 3)
+    kernel = anyhow(lambda x: x * 2 + 1, 1)
+
+    def run() -> np.ndarray:
+        out = empty((5, 3), np.float32)
+        kernel.over(15, (1, 1, 5, 3), out, (0, 0, 3, 1), x._array, (0, 0, 3, 1))
+        return cuda.to_numpy(out)
+
+    alone = run()
+    monkeypatch.setattr(Simulator, "compile", together)
+    kernel._compiled.clear()
+    assert np.array_equal(alone, run())
+
+
+def trained(device: str, optimizer: Any, steps: int = 3) -> list[np.ndarray]:
+    """The parameters of a small network after some steps."""
+    mg.manual_seed(0)
+    model = nn.Sequential(
+        *(nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.MaxPool2d(2), nn.ReLU()),
+        *(nn.Flatten(), nn.Dropout(0.25), nn.Linear(4 * 3 * 3, 8), nn.GELU(), nn.LayerNorm(8), nn.Linear(8, 3)),
+    ).to(device)
+    step = optimizer(model.parameters())
+    images = mg.Generator(1).normal((6, 1, 6, 6)).to(device)
+    labels = mg.tensor([0, 1, 2, 0, 1, 2], device=device)
+    for _ in range(steps):
+        loss = nn.CrossEntropyLoss()(model(images), labels)
+        step.zero_grad()
+        loss.backward()
+        step.step()
+    assert all(p.device == device for p in model.parameters())
+    return [x.to("cpu").detach().numpy() for x in model.state_dict().values()]
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda parameters: optim.SGD(parameters, 0.1, momentum=0.9, weight_decay=0.01),
+        lambda parameters: optim.SGD(parameters, 0.1),
+        lambda parameters: optim.Adam(parameters, 0.01),
+    ],
+)
+def test_a_network_learns_the_same_on_both_devices(optimizer: Any) -> None:
+    for ours, cpu in zip(trained("cuda", optimizer), trained("cpu", optimizer), strict=True):
+        np.testing.assert_allclose(ours, cpu, rtol=2e-3, atol=2e-4)
+
+
+def test_the_same_bits_each_time() -> None:
+    runs = [trained("cuda", lambda parameters: optim.Adam(parameters, 0.01), steps=1) for _ in range(2)]
+    assert all(first.tobytes() == second.tobytes() for first, second in zip(*runs, strict=True))
