@@ -11,8 +11,9 @@ from tests import profiles
 if not cuda.is_available():
     pytest.skip("needs a GPU, or NUMBA_ENABLE_CUDASIM=1 in the environment", allow_module_level=True)
 
-from minigrad.kernels.cuda import conv, conv_pool, matmul, products
-from minigrad.kernels.cuda.products import Axis, Product, Tile, compute, divisor, evenly, place
+from minigrad.kernels.cuda import conv, conv_pool, matmul, plans
+from minigrad.kernels.cuda.plans import Axis, Product, compute, divisor, evenly, place
+from minigrad.kernels.cuda.products import Tile
 from minigrad.kernels.geometry import output_size
 
 few = profiles.drawn(12)
@@ -57,6 +58,21 @@ def assert_near(result, expected):
     np.testing.assert_allclose(cuda.to_numpy(result), expected, rtol=tolerance, atol=tolerance * scale)
 
 
+PLANS = matmul._plan, conv._forward, conv._input, conv._weight
+
+
+@pytest.fixture(params=["tiles", "one by one"])
+def way(request, monkeypatch):
+    """All products in tiles, or none."""
+    monkeypatch.setattr(plans, "FEW", 0 if request.param == "tiles" else 1 << 30)
+    for plan in PLANS:
+        plan.cache_clear()
+    yield
+    for plan in PLANS:
+        plan.cache_clear()
+
+
+@pytest.mark.usefixtures("way")
 @given(convolutions(), layouts, layouts)
 @few
 def test_convolutions(case, first, second):
@@ -70,6 +86,7 @@ def test_convolutions(case, first, second):
     assert_near(conv.conv2d_weight(moved(g, first), moved(x, second), **of_weight), expected)
 
 
+@pytest.mark.usefixtures("way")
 @given(st.data())
 @few
 def test_matrix_products(data):
@@ -109,7 +126,7 @@ def small(tile, parts, along, size=(5, 22, 19), large=False, padding=1):
     return out, weight @ seen
 
 
-TILES = {one for tiles in products.TILES.values() for one in tiles}
+TILES = {one for tiles in plans.TILES.values() for one in tiles}
 
 
 @pytest.mark.parametrize("right", ["terms", "outer"])
@@ -139,7 +156,7 @@ def test_long_images():
 
 def test_what_repeats():
     """The same bits each time, also where the terms are cut in parts."""
-    first, second = (cuda.to_numpy(small(products.TINY, 4, ("terms", "terms"))[0]) for _ in range(2))
+    first, second = (cuda.to_numpy(small(plans.TINY, 4, ("terms", "terms"))[0]) for _ in range(2))
     assert first.tobytes() == second.tobytes()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.kernels.cuda.array import Array, row_major
-from minigrad.kernels.cuda.products import Axis, Product, chosen, compute, evenly, place
+from minigrad.kernels.cuda.plans import Axis, Product, chosen, compute, evenly, place
 from minigrad.kernels.geometry import adjoint_taps, output_size
 
 Pair = tuple[int, int]

@@ -7,7 +7,7 @@ import numpy as np
 
 from minigrad.kernels.cuda.array import Array, row_major
 from minigrad.kernels.cuda.elementwise import joined
-from minigrad.kernels.cuda.products import Axis, Product, chosen, compute, evenly
+from minigrad.kernels.cuda.plans import Axis, Product, chosen, compute, evenly
 from minigrad.kernels.cuda.views import broadcast_to
 
 Sizes = tuple[int, ...]
