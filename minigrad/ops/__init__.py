@@ -2,10 +2,18 @@
 
 from minigrad.ops.activation import elu, gelu, hardtanh, leaky_relu, relu6, silu, softplus
 from minigrad.ops.composite import log_softmax, logsumexp, softmax
+from minigrad.ops.composite_convs import conv1d, conv_transpose2d
+from minigrad.ops.composite_pools import (
+    adaptive_avg_pool2d,
+    adaptive_max_pool2d,
+    avg_pool_features,
+    lp_pool2d,
+    lp_pool_features,
+    max_pool_features,
+)
 from minigrad.ops.contrast import divisive_norm, local_contrast_norm, subtractive_norm
 from minigrad.ops.conv import conv2d, conv2d_input, conv2d_weight
 from minigrad.ops.conv_pool import MOST_PLACES, conv2d_pool
-from minigrad.ops.convs import conv1d, conv_transpose2d
 from minigrad.ops.cumulative import cumulative_prod, cumulative_sum, logcumsumexp, prod
 from minigrad.ops.einstein import einsum
 from minigrad.ops.elementwise import (
@@ -59,14 +67,6 @@ from minigrad.ops.kinds import REGISTRY, Record
 from minigrad.ops.linalg import linear, matmul, vector_norm
 from minigrad.ops.loss import softmax_cross_entropy
 from minigrad.ops.margins import pad
-from minigrad.ops.more_pools import (
-    adaptive_avg_pool2d,
-    adaptive_max_pool2d,
-    avg_pool_features,
-    lp_pool2d,
-    lp_pool_features,
-    max_pool_features,
-)
 from minigrad.ops.norm import batch_norm, layer_norm
 from minigrad.ops.patches import fold, locally_connected2d, unfold
 from minigrad.ops.pool import avg_pool2d, avg_pool2d_input, max_pool2d, max_pool2d_argmax

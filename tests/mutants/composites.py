@@ -1,7 +1,18 @@
 """Mistakes in ops that are functions of other ops: they are in the value, and the derivative follows it."""
 
 from minigrad import ops
-from minigrad.ops import activation, contrast, cumulative, einstein, margins, more_pools, norm, powers, resize, sorting
+from minigrad.ops import (
+    activation,
+    composite_pools,
+    contrast,
+    cumulative,
+    einstein,
+    margins,
+    norm,
+    powers,
+    resize,
+    sorting,
+)
 from tests.mutants.plant import Mutant, Swap, edit, edited
 
 MUTANTS = (
@@ -100,13 +111,13 @@ MUTANTS = (
     Mutant(
         "lp_pool2d: mean",
         "the root of the mean of the powers, not of their sum",
-        edit(more_pools._areas, "return window[0] * window[1]", "return 1"),
+        edit(composite_pools._areas, "return window[0] * window[1]", "return 1"),
         ("test_ops[lp_pool2d]",),
     ),
     Mutant(
         "pools over features: stride",
         "the stride is that of the window",
-        edit(more_pools._over_features, "stride=(step, 1)", "stride=(size, 1)"),
+        edit(composite_pools._over_features, "stride=(step, 1)", "stride=(size, 1)"),
         ("test_ops[max_pool_features]",),
     ),
     Mutant(
