@@ -1,10 +1,12 @@
 """Convolutional layers."""
 
+import math
+
 from minigrad import ops
 from minigrad.errors import ArgumentError
 from minigrad.nn.init import fan_in_uniform
 from minigrad.nn.linear import positive
-from minigrad.nn.module import Module
+from minigrad.nn.module import Module, Parameter
 from minigrad.ops.checks import pair
 from minigrad.random import Generator
 from minigrad.tensor import Tensor
@@ -12,7 +14,32 @@ from minigrad.tensor import Tensor
 Pair = int | tuple[int, int]
 
 
-class Conv2d(Module):
+class _Convolution(Module):
+    """What convolutional layers share: channels in groups, a weight, and a bias or none."""
+
+    bias: Parameter | None
+
+    def _begin(self, in_channels: int, out_channels: int) -> None:
+        self.in_channels = positive(type(self).__name__, "in_channels", in_channels)
+        self.out_channels = positive(type(self).__name__, "out_channels", out_channels)
+
+    def _learn(
+        self, groups: int, transposed: bool, window: tuple[int, ...], bias: bool, generator: Generator | None
+    ) -> None:
+        c, o, name = self.in_channels, self.out_channels, type(self).__name__
+        if c % positive(name, "groups", groups) or o % groups:
+            raise ArgumentError(f"{name}: {c} and {o} channels do not split into {groups} groups")
+        self.groups = groups
+        shape = (c, o // groups, *window) if transposed else (o, c // groups, *window)
+        fan_in = math.prod(shape[1:])  # as PyTorch counts it, also where the weight is transposed
+        self.weight = fan_in_uniform(shape, fan_in, generator)
+        self.bias = fan_in_uniform((o,), fan_in, generator) if bias else None
+
+    def _biased(self, y: Tensor) -> Tensor:
+        return y if self.bias is None else y + self.bias.reshape(self.out_channels, *(1,) * (y.ndim - 2))
+
+
+class Conv2d(_Convolution):
     """Two-dimensional convolution with learned kernels: see `minigrad.conv2d`.
 
     Parameters
@@ -47,32 +74,20 @@ class Conv2d(Module):
         *,
         generator: Generator | None = None,
     ) -> None:
-        self.in_channels = positive("Conv2d", "in_channels", in_channels)
-        self.out_channels = positive("Conv2d", "out_channels", out_channels)
+        self._begin(in_channels, out_channels)
         self.kernel_size = pair("Conv2d", "kernel_size", kernel_size, 1)
         self.stride = pair("Conv2d", "stride", stride, 1)
         self.padding = pair("Conv2d", "padding", padding, 0)
         self.dilation = pair("Conv2d", "dilation", dilation, 1)
-        self.groups = _groups("Conv2d", in_channels, out_channels, groups)
-        depth = in_channels // groups
-        fan_in = depth * self.kernel_size[0] * self.kernel_size[1]
-        self.weight = fan_in_uniform((out_channels, depth, *self.kernel_size), fan_in, generator)
-        self.bias = fan_in_uniform((out_channels,), fan_in, generator) if bias else None
+        self._learn(groups, False, self.kernel_size, bias, generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n c h w) -> (n o oh ow)."""
-        y = ops.conv2d(
-            x,
-            self.weight,
-            stride=self.stride,
-            padding=self.padding,
-            dilation=self.dilation,
-            groups=self.groups,
-        )
-        return y if self.bias is None else y + self.bias.reshape(self.out_channels, 1, 1)
+        options = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
+        return self._biased(ops.conv2d(x, self.weight, **options))
 
 
-class Conv1d(Module):
+class Conv1d(_Convolution):
     """One-dimensional convolution with learned kernels (n c l -> n o ol): see `minigrad.conv1d`.
 
     Parameters as for `Conv2d`, integers; the weight is (o c/groups k).
@@ -94,25 +109,20 @@ class Conv1d(Module):
         *,
         generator: Generator | None = None,
     ) -> None:
-        self.in_channels = positive("Conv1d", "in_channels", in_channels)
-        self.out_channels = positive("Conv1d", "out_channels", out_channels)
+        self._begin(in_channels, out_channels)
         self.kernel_size = positive("Conv1d", "kernel_size", kernel_size)
         self.stride = stride
         self.padding = padding
         self.dilation = dilation
-        self.groups = _groups("Conv1d", in_channels, out_channels, groups)
-        fan_in = in_channels // groups * kernel_size
-        self.weight = fan_in_uniform((out_channels, in_channels // groups, kernel_size), fan_in, generator)
-        self.bias = fan_in_uniform((out_channels,), fan_in, generator) if bias else None
+        self._learn(groups, False, (self.kernel_size,), bias, generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n c l) -> (n o ol)."""
         options = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
-        y = ops.conv1d(x, self.weight, **options)
-        return y if self.bias is None else y + self.bias.reshape(self.out_channels, 1)
+        return self._biased(ops.conv1d(x, self.weight, **options))
 
 
-class ConvTranspose2d(Module):
+class ConvTranspose2d(_Convolution):
     """Transposed convolution with learned kernels, which makes images larger: see `minigrad.conv_transpose2d`.
 
     Parameters as for `Conv2d`, and `output_padding`, which is added to the size at the bottom and the right; the weight
@@ -136,37 +146,15 @@ class ConvTranspose2d(Module):
         *,
         generator: Generator | None = None,
     ) -> None:
-        name = "ConvTranspose2d"
-        self.in_channels = positive(name, "in_channels", in_channels)
-        self.out_channels = positive(name, "out_channels", out_channels)
-        self.kernel_size = pair(name, "kernel_size", kernel_size, 1)
-        self.stride = pair(name, "stride", stride, 1)
-        self.padding = pair(name, "padding", padding, 0)
-        self.output_padding = pair(name, "output_padding", output_padding, 0)
-        self.dilation = pair(name, "dilation", dilation, 1)
-        self.groups = _groups(name, in_channels, out_channels, groups)
-        depth = out_channels // groups
-        fan_in = (
-            depth * self.kernel_size[0] * self.kernel_size[1]
-        )  # as PyTorch counts it, from the weight's second axis
-        self.weight = fan_in_uniform((in_channels, depth, *self.kernel_size), fan_in, generator)
-        self.bias = fan_in_uniform((out_channels,), fan_in, generator) if bias else None
+        self._begin(in_channels, out_channels)
+        self.kernel_size = pair("ConvTranspose2d", "kernel_size", kernel_size, 1)
+        self.stride = pair("ConvTranspose2d", "stride", stride, 1)
+        self.padding = pair("ConvTranspose2d", "padding", padding, 0)
+        self.output_padding = pair("ConvTranspose2d", "output_padding", output_padding, 0)
+        self.dilation = pair("ConvTranspose2d", "dilation", dilation, 1)
+        self._learn(groups, True, self.kernel_size, bias, generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n c h w) -> (n o oh ow)."""
-        y = ops.conv_transpose2d(
-            x,
-            self.weight,
-            stride=self.stride,
-            padding=self.padding,
-            output_padding=self.output_padding,
-            dilation=self.dilation,
-            groups=self.groups,
-        )
-        return y if self.bias is None else y + self.bias.reshape(self.out_channels, 1, 1)
-
-
-def _groups(layer: str, in_channels: int, out_channels: int, groups: int) -> int:
-    if in_channels % positive(layer, "groups", groups) or out_channels % groups:
-        raise ArgumentError(f"{layer}: {in_channels} and {out_channels} channels do not split into {groups} groups")
-    return groups
+        options = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
+        return self._biased(ops.conv_transpose2d(x, self.weight, output_padding=self.output_padding, **options))

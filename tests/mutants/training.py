@@ -115,7 +115,7 @@ MUTANTS = (
     Mutant(
         "Conv2d: dilation",
         "the setting does not reach the op",
-        edit(nn.Conv2d.forward, "dilation=self.dilation", "dilation=1"),
+        edit(nn.Conv2d.forward, '"dilation": self.dilation', '"dilation": 1'),
         ("test_nn",),
     ),
     Mutant(
