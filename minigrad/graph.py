@@ -1,7 +1,7 @@
 """The graph: what an op is, what a recorded op is, and the two sweeps over what was recorded.
 
 A `Variable` is an array with a place in the graph. Applying an `Op` to variables runs its kernel and, if any input
-has a node, records a `Node` that keeps just what the op's derivative rules will need. `pull` walks the nodes newest
+has a node, records a `Node` that keeps just what the op's derivative rules will need. `pull` walks the nodes youngest
 first and pulls a cotangent back through each; `push` walks them oldest first and pushes a tangent forward.
 
 Nodes keep arrays, never variables, and point only to older nodes: there are no reference cycles.
@@ -21,8 +21,6 @@ import numpy as np
 
 from minigrad import kernels
 from minigrad.errors import DeviceError, GraphError, OperandError, message
-
-new = object.__new__
 
 
 class Spec:
@@ -71,13 +69,13 @@ class Variable:
         return variable
 
 
-Result: Any = Variable
-"""The class of what ops make; `tensor.py` puts its own here."""
+Result: Callable[[], Any] = Variable
+"""Makes what ops return, empty; `tensor.py` puts its own here."""
 
 
 def wrap(array: Any, node: "Node | None" = None) -> Any:
     """The result of an op."""
-    variable = new(Result)
+    variable = Result()
     variable._array = array
     variable._node = node
     return variable
@@ -113,7 +111,7 @@ class Op:
 
         The rules needed are those for the inputs that have a node.
         """
-        return (*[Spec.of(array) for array in arrays], None)
+        return (*[Spec.of(array) for array in arrays], None) if len(arrays) > 1 else (Spec.of(arrays[0]), None)
 
     def pull(self, node: "Node", g: Any, parents: "Sequence[Node | None]") -> Sequence[Any]:
         """The cotangents of all inputs, from the cotangent g of the output.
@@ -144,8 +142,8 @@ class Op:
         raise GraphError(f"{self.name} has no derivative")
 
 
-creation = itertools.count()
-"""Numbers for nodes: one is younger than its parents, so sorting by number is topological."""
+birth = itertools.count(0, -1)
+"""Ages for nodes: one is younger than its parents, so the order of ages is topological."""
 
 ADD = kernels.Kernels("add")
 """How cotangents of a type are added up, in a sweep of arrays."""
@@ -159,13 +157,13 @@ class Node:
     given up; the way to the parents stays, so that a later sweep sees what it has lost.
     """
 
-    __slots__ = ("__weakref__", "grad", "hooks", "op", "options", "order", "parents", "saved", "shape")
+    __slots__ = ("__weakref__", "age", "grad", "hooks", "op", "options", "parents", "saved", "shape")
     shape: tuple[int, ...]
     op: Op | None
     parents: "tuple[Node | None, ...]"
     saved: tuple[Any, ...] | None
     options: Any
-    order: int
+    age: int
     grad: Any
 
     @classmethod
@@ -180,7 +178,7 @@ class Node:
         """A node from its parts. There is no `__init__`: without one a class is called in half the time."""
         node = cls()
         node.shape, node.op, node.parents, node.saved, node.options = shape, op, parents, saved, options
-        node.order = next(creation)
+        node.age = next(birth)
         node.grad = None
         return node
 
@@ -279,8 +277,11 @@ def apply(op: Op, inputs: Sequence[Variable], options: dict[str, Any]) -> Any:
     return wrap(out, node)
 
 
-def unwrap(op: Op, inputs: Sequence[Variable]) -> tuple[list[Any], tuple[Node | None, ...]]:
+def unwrap(op: Op, inputs: Sequence[Variable]) -> tuple[Sequence[Any], tuple[Node | None, ...]]:
     """The arrays of the inputs, which must be on one device, and their nodes (none where nothing is to be recorded)."""
+    if len(inputs) == 1:
+        (x,) = inputs
+        return (x._array,), (x._node,) if x._node is not None and is_recording() else ()
     arrays = [x._array for x in inputs]
     device = arrays[0].__class__
     for array in arrays:
@@ -298,17 +299,17 @@ def ancestors(roots: Iterable[Node], stop: Iterable[Node] = ()) -> list[Node]:
     """
     found = dict.fromkeys(roots)
     barrier = set(stop)
-    oldest = min((node.order for node in barrier), default=0)
+    oldest = max((node.age for node in barrier), default=0)
     pending = list(found)
     while pending:
         node = pending.pop()
         if node in barrier:
             continue
         for parent in node.parents:
-            if parent is not None and parent not in found and parent.order >= oldest:
+            if parent is not None and parent not in found and parent.age <= oldest:
                 found[parent] = None
                 pending.append(parent)
-    return sorted(found, key=lambda node: node.order)
+    return sorted(found, key=lambda node: -node.age)
 
 
 def pull(
@@ -318,7 +319,7 @@ def pull(
     create_graph: bool = False,
     free: bool = True,
 ) -> dict[Node, Any]:
-    """Pull cotangents back, newest node first, and return those of the targets (by default all leaves).
+    """Pull cotangents back, youngest node first, and return those of the targets (by default all leaves).
 
     Parameters
     ----------
@@ -334,14 +335,16 @@ def pull(
     useful = None if targets is None else descendants(ancestors(cotangents, targets), targets)
     ends = set(targets or ())
     plain = not (create_graph or hooked or watch)  # nobody looks at a cotangent on its way: arrays will do
-    found = {node: g._array if plain else g for node, g in cotangents.items() if useful is None or node in useful}
-    queue = [(-node.order, node) for node in found]
-    heapify(queue)
+    found = {
+        node.age: (node, g._array if plain else g) for node, g in cotangents.items() if useful is None or node in useful
+    }
+    ages = list(found)
+    heapify(ages)
     reached: dict[Node, Any] = {}
     with recording(create_graph):
-        while queue:  # whatever adds to the cotangent of the newest node is newer still, so it is complete
-            node = heappop(queue)[1]
-            g, op, parents = found.pop(node), node.op, node.parents
+        while ages:  # whatever adds to the cotangent of the youngest node is younger still, so it is complete
+            node, g = found.pop(heappop(ages))
+            op, parents = node.op, node.parents
             if ends and node in ends:
                 reached[node] = g
                 continue
@@ -354,18 +357,19 @@ def pull(
                 node.complain()
             if useful is not None:
                 parents = tuple([parent if parent in useful else None for parent in parents])
-            rule = op.pull_arrays if plain else (watch or op).pull
-            for i, cotangent in enumerate(rule(node, g, parents)):
-                parent = parents[i]
+            inward = op.pull_arrays(node, g, parents) if plain else (watch or op).pull(node, g, parents)
+            for i, parent in enumerate(parents):
+                cotangent = inward[i]
                 if parent is None or cotangent is None:
                     continue
-                if parent not in found:
-                    found[parent] = cotangent
-                    heappush(queue, (-parent.order, parent))
+                age = parent.age
+                if age not in found:
+                    found[age] = parent, cotangent
+                    heappush(ages, age)
                 elif plain:
-                    found[parent] = ADD[cotangent.__class__](found[parent], cotangent)
+                    found[age] = parent, ADD[cotangent.__class__](found[age][1], cotangent)
                 else:
-                    found[parent] = found[parent] + cotangent
+                    found[age] = parent, found[age][1] + cotangent
             if free:
                 node.saved = None
     return {node: wrap(g) for node, g in reached.items()} if plain else reached

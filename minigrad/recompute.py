@@ -111,10 +111,10 @@ class _Run:
             self.results, self.structure = flatten(call.f(*args, **kwargs))
         self.own: list[Node] = [x._node for x in fresh]
         nodes = {i: y._node for i, y in enumerate(self.results) if isinstance(y, Tensor) and y._node is not None}
-        self.made = {i: node for i, node in nodes.items() if node.order > born.order}
+        self.made = {i: node for i, node in nodes.items() if node.age < born.age}
         inside = graph.ancestors(self.made.values(), [born])
         above = [parent for node in inside if node not in self.own for parent in node.parents if parent is not None]
-        self.closed = list(dict.fromkeys(node for node in above if node.order < born.order))
+        self.closed = list(dict.fromkeys(node for node in above if node.age > born.age))
 
 
 class _Parts(dict[int, Any]):

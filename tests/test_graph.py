@@ -152,7 +152,7 @@ def test_nothing_survives_without_the_garbage_collector() -> None:
     mg.grad(loss_of)(mg.ones((2, 1, 8, 8), dtype="float64"), mg.ones((3, 1, 3, 3), dtype="float64"))
     gc.collect()  # what numba's compiler leaves behind
     gc.disable()
-    start = graph.Node.of(()).order
+    start = graph.Node.of(()).age
     try:
         x = mg.tensor(np.ones((2, 1, 8, 8)), requires_grad=True)
         w = mg.tensor(np.ones((3, 1, 3, 3)), requires_grad=True)
@@ -174,7 +174,7 @@ def test_nothing_survives_without_the_garbage_collector() -> None:
 
         mg.grad(mg.grad(lambda x: (x**3).sum()))(mg.tensor([1.0]))
         mg.jvp(lambda x: mg.exp(x), [mg.tensor([1.0])], [mg.tensor([1.0])])
-        assert not [o for o in gc.get_objects() if type(o) is graph.Node and o.order > start]
+        assert not [o for o in gc.get_objects() if type(o) is graph.Node and o.age < start]
     finally:
         gc.enable()
 

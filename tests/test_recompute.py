@@ -246,14 +246,14 @@ def test_functions_that_do_something_else_the_second_time() -> None:
 def test_nothing_survives() -> None:
     gc.collect()
     gc.disable()
-    start = graph.Node.of(()).order
+    start = graph.Node.of(()).age
     try:
         x = double(1.0)
         x.requires_grad = True
         y = mg.checkpoint(lambda x: (mg.exp(x), x * W[0]))(x)
         (y[0] + y[1].sum()).backward()
         del x, y
-        assert not [one for one in gc.get_objects() if type(one) is graph.Node and one.order > start]
+        assert not [one for one in gc.get_objects() if type(one) is graph.Node and one.age < start]
     finally:
         gc.enable()
         W.grad = None

@@ -180,7 +180,10 @@ def index_put(x: Any, key: Any, value: Any, /) -> Any:
 
 def canonical_key(op: str, key: Any, x: Any) -> Key:
     """A key as a tuple of ints, slices, None, Ellipsis and index arrays, checked against the shape of x."""
-    parts = tuple([_index(op, part) for part in (key if isinstance(key, tuple) else (key,))])
+    key = key if isinstance(key, tuple) else (key,)
+    if _is_plain(op, key, x.shape):
+        return key
+    parts = tuple([_index(op, part) for part in key])
     widths = [_width(part) for part in parts]
     used, ndim = sum(widths), len(x.shape)
     if sum([part is Ellipsis for part in parts]) > 1:
@@ -204,6 +207,18 @@ def canonical_key(op: str, key: Any, x: Any) -> Key:
         listed = " and ".join(map(str, shapes))
         raise IndexingError(f"{op}: index arrays of shapes {listed} do not broadcast") from None
     return parts
+
+
+def _is_plain(op: str, key: Key, shape: tuple[int, ...]) -> bool:
+    """Whether a key has only slices, and integers that are in range: the common case, which is soon checked."""
+    if len(key) > len(shape):
+        return False
+    for part, size in zip(key, shape, strict=False):
+        if part.__class__ is slice:
+            _index(op, part)
+        elif part.__class__ is not int or not -size <= part < size:
+            return False
+    return True
 
 
 def _index(op: str, part: Any) -> Any:

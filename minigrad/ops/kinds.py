@@ -14,13 +14,13 @@ Rules are written with ops, operators and tensor methods only, so they can be di
 """
 
 import inspect
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from minigrad import graph, kernels
-from minigrad.graph import Node, Op, Spec, Variable, creation, is_recording, new, wrap
+from minigrad.dtypes import float32
+from minigrad.graph import Node, Op, Spec, Variable, birth, is_recording, wrap
 from minigrad.ops.checks import FULL, broadcasting, operand, sum_to, zeros_like
 
 Options = dict[str, Any]
@@ -94,20 +94,23 @@ class Elementwise(Record):
     the cotangent is infinite.
 
     These are the ops of which a program has most, on the smallest arrays, so their calls are written out for one and
-    for two inputs, and a call with float variables of one dtype skips `bind`. Their nodes have no options.
+    for two inputs, and a call with float variables of one dtype skips `bind`. `apply` is such a call, with a variable
+    first; it is a plain function, which `Tensor` takes for a method. Nodes of these ops have no options.
     """
 
     partials: tuple[Rule | str | float | None, ...]
     selects: bool = False
     multiplies: tuple[bool, ...] = field(init=False)
     wants: tuple[tuple[int, ...], ...] = field(init=False)
-    kept: dict[tuple[bool, ...], tuple[bool, ...]] = field(init=False)
+    kept: tuple[Any, ...] = field(init=False)
     products: tuple[Callable[[Any, Any], Any], ...] = field(init=False)
     reads: bool = field(init=False)
+    apply: Callable[..., Any] = field(init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         arity = len(self.partials)
+        object.__setattr__(self, "apply", _binary(self) if arity == 2 else _unary(self))
         places = {name: i for i, name in enumerate(inspect.signature(self.bind).parameters)} | {"out": arity}
         named = [
             tuple(inspect.signature(rule).parameters) if callable(rule) else (rule,) if isinstance(rule, str) else ()
@@ -117,10 +120,13 @@ class Elementwise(Record):
         wants = tuple(
             tuple(places[name] for name in names[multiply:]) for names, multiply in zip(named, multiplies, strict=True)
         )
-        kept = {}
-        for needs in itertools.product((False, True), repeat=arity):
+
+        def kept_for(*needs: bool) -> tuple[bool, ...]:
             wanted = {place for want, need in zip(wants, needs, strict=True) if need for place in want}
-            kept[needs] = tuple(place in wanted for place in range(arity + 1))
+            return tuple(place in wanted for place in range(arity + 1))
+
+        both = (False, True)
+        kept = tuple([tuple([kept_for(x, y) for y in both]) if arity == 2 else kept_for(x) for x in both])
         object.__setattr__(self, "reads", any(wants))
         object.__setattr__(self, "multiplies", multiplies)
         object.__setattr__(self, "wants", wants)
@@ -131,72 +137,14 @@ class Elementwise(Record):
         if len(inputs) == len(self.partials):
             first, last = inputs[0], inputs[-1]
             if isinstance(first, Variable):
-                return self.binary(first, last) if len(inputs) == 2 else self.unary(first)
+                return self.apply(*inputs)
             if first.__class__ in (float, int) and isinstance(last, Variable) and last.dtype.kind == "f":
-                return self.binary(operand(self.name, "x", first, last.dtype, last), last)
+                return self.apply(operand(self.name, "x", first, last.dtype, last), last)
         inputs, _ = self.bind(*inputs)
-        return self.run(*inputs)
+        return self.apply(*inputs)
 
     def run(self, *inputs: Any, **options: Any) -> Any:
-        return self.binary(*inputs) if len(inputs) == 2 else self.unary(*inputs)
-
-    def unary(self, x: Any) -> Any:
-        """Call on one variable."""
-        array, parent, node = x._array, x._node, None
-        if array.dtype.kind != "f":
-            (x,), _ = self.bind(x)
-            array = x._array
-        out = self.kernel[array.__class__](array)
-        if parent is not None and is_recording():
-            node = Node()
-            node.op = self
-            node.parents = (parent,)
-            node.shape = out.shape
-            node.order = next(creation)
-            keep_x, keep_out = self.kept[True,]
-            node.saved = array if keep_x else None, out if keep_out else None
-        if graph.watch is not None:
-            graph.watch.ran(self, (array,), out, node)
-        result = new(graph.Result)
-        result._array, result._node = out, node
-        return result
-
-    def binary(self, x: Any, y: Any) -> Any:
-        """Call on a variable and another operand."""
-        array, parent, other, parent2 = x._array, x._node, y, None
-        dtype, device = array.dtype, array.__class__
-        try:
-            if isinstance(y, Variable) and y._array.dtype is dtype and dtype.kind == "f":
-                other, parent2 = y._array, y._node
-            elif (y.__class__ is float or y.__class__ is int) and dtype.kind == "f":
-                other = FULL[device](shape=(), value=y, dtype=dtype)
-            else:
-                (x, y), _ = self.bind(x, y)
-                array, parent, other, parent2 = x._array, x._node, y._array, y._node
-            if device is not other.__class__:
-                graph.unwrap(self, (x, y))  # says that the devices differ
-            out = self.kernel[device](array, other)
-        except (ValueError, OverflowError):
-            self.bind(x, y)  # says which shapes do not broadcast, or which number does not fit
-            raise
-        result = new(graph.Result)
-        result._array = out
-        if (parent is None and parent2 is None) or not is_recording():
-            result._node = node = None
-        else:
-            result._node = node = Node()
-            node.op = self
-            node.parents = parent, parent2
-            node.shape = out.shape
-            node.order = next(creation)
-            if self.reads:
-                keep_x, keep_y, keep_out = self.kept[parent is not None, parent2 is not None]
-                node.saved = array if keep_x else None, other if keep_y else None, out if keep_out else None
-            else:
-                node.saved = ()
-        if graph.watch is not None:
-            graph.watch.ran(self, (array, other), out, node)
-        return result
+        return self.apply(*inputs)
 
     def pull(self, node: Node, g: Any, parents: Sequence[Node | None]) -> Sequence[Any]:
         found: list[Any] = []
@@ -206,13 +154,20 @@ class Elementwise(Record):
         return found
 
     def pull_arrays(self, node: Node, g: Any, parents: Sequence[Node | None]) -> Sequence[Any]:
-        found: list[Any] = [None] * len(parents)
-        for i, parent in enumerate(parents):
-            if parent is not None:
-                found[i] = one = self.products[i](g, node.saved)
-                if parent.shape != node.shape and one is not None:
-                    found[i] = sum_to(wrap(one), parent.shape)._array
-        return found
+        products, saved, shape = self.products, node.saved, node.shape
+        if len(parents) == 1:
+            return (products[0](g, saved),)
+        x, y = parents
+        of_x = of_y = None
+        if x is not None:
+            of_x = products[0](g, saved)
+            if x.shape != shape and of_x is not None:
+                of_x = sum_to(wrap(of_x), x.shape)._array
+        if y is not None:
+            of_y = products[1](g, saved)
+            if y.shape != shape and of_y is not None:
+                of_y = sum_to(wrap(of_y), y.shape)._array
+        return of_x, of_y
 
     def push(self, node: Node, tangents: Sequence[Any]) -> Any:
         total = None
@@ -249,8 +204,77 @@ class Elementwise(Record):
         if partial == -1:
             return lambda g, saved: NEGATIVE[g.__class__](g)
         if isinstance(partial, str):
-            return lambda g, saved: MULTIPLY[g.__class__](g, saved[places[0]])
+            (place,) = places
+            return lambda g, saved: MULTIPLY[g.__class__](g, saved[place])
         return lambda g, saved: self._times_partial(i, wrap(g), [wrap(saved[place]) for place in places])._array
+
+
+def _unary(op: Elementwise) -> Callable[[Any], Any]:
+    """Call an op on one variable."""
+
+    def unary(x: Any) -> Any:
+        array, parent, node = x._array, x._node, None
+        if array.dtype.kind != "f":
+            (x,), _ = op.bind(x)
+            array = x._array
+        out = op.kernel[array.__class__](array)
+        if parent is not None and is_recording():
+            node = Node()
+            node.op = op
+            node.parents = (parent,)
+            node.shape = out.shape
+            node.age = next(birth)
+            keep_x, keep_out = op.kept[True]
+            node.saved = array if keep_x else None, out if keep_out else None
+        if graph.watch is not None:
+            graph.watch.ran(op, (array,), out, node)
+        result = graph.Result()
+        result._array, result._node = out, node
+        return result
+
+    return unary
+
+
+def _binary(op: Elementwise) -> Callable[[Any, Any], Any]:
+    """Call an op on a variable and another operand."""
+
+    def binary(x: Any, y: Any) -> Any:
+        array, parent, other, parent2 = x._array, x._node, y, None
+        dtype, device = array.dtype, array.__class__
+        try:
+            if isinstance(y, Variable) and y._array.dtype is dtype and (dtype is float32 or dtype.kind == "f"):
+                other, parent2 = y._array, y._node
+            elif (y.__class__ is float or y.__class__ is int) and dtype.kind == "f":
+                other = FULL[device](shape=(), value=y, dtype=dtype)
+            else:
+                (x, y), _ = op.bind(x, y)
+                array, parent, other, parent2 = x._array, x._node, y._array, y._node
+            if device is not other.__class__:
+                graph.unwrap(op, (x, y))  # says that the devices differ
+            out = op.kernel[device](array, other)
+        except (ValueError, OverflowError):
+            op.bind(x, y)  # says which shapes do not broadcast, or which number does not fit
+            raise
+        result = graph.Result()
+        result._array = out
+        if (parent is None and parent2 is None) or not is_recording():
+            result._node = node = None
+        else:
+            result._node = node = Node()
+            node.op = op
+            node.parents = parent, parent2
+            node.shape = out.shape
+            node.age = next(birth)
+            if op.reads:
+                keep_x, keep_y, keep_out = op.kept[parent is not None][parent2 is not None]
+                node.saved = array if keep_x else None, other if keep_y else None, out if keep_out else None
+            else:
+                node.saved = ()
+        if graph.watch is not None:
+            graph.watch.ran(op, (array, other), out, node)
+        return result
+
+    return binary
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)

@@ -9,13 +9,13 @@ MUTANTS = (
     Mutant(
         "sweep: accumulation",
         "of two paths to a node, only the last counts",
-        edit(graph.pull, "ADD[cotangent.__class__](found[parent], cotangent)", "cotangent"),
+        edit(graph.pull, "ADD[cotangent.__class__](found[age][1], cotangent)", "cotangent"),
         ("test_ops::test_derivatives[multiply]",),
     ),
     Mutant(
         "sweep: accumulation of tensors",
         "of two paths to a node, only the last counts, if the sweep is recorded",
-        edit(graph.pull, "found[parent] = found[parent] + cotangent", "found[parent] = cotangent"),
+        edit(graph.pull, "found[age][1] + cotangent", "cotangent"),
         ("test_graph::test_second_derivatives_of_a_fused_op",),
     ),
     Mutant(
@@ -23,15 +23,15 @@ MUTANTS = (
         "the second cotangent is added into the array of the first, which others may hold",
         edit(
             graph.pull,
-            "ADD[cotangent.__class__](found[parent], cotangent)",
-            "np.add(found[parent], cotangent, found[parent])",
+            "ADD[cotangent.__class__](found[age][1], cotangent)",
+            "np.add(found[age][1], cotangent, found[age][1])",
         ),
         ("test_ops::test_derivatives[add]", "test_graph"),
     ),
     Mutant(
         "sweep: order",
         "nodes are visited before their cotangents are complete",
-        edit(graph.pull, "heappush(queue, (-parent.order, parent))", "heappush(queue, (parent.order, parent))"),
+        edit(graph.pull, "node, g = found.pop(heappop(ages))", "node, g = found.pop(ages.pop())"),
         ("test_graph",),
     ),
     Mutant(
@@ -73,7 +73,7 @@ MUTANTS = (
     Mutant(
         "backward: .grad",
         "a second backward replaces what the first left in .grad",
-        edit(Tensor.backward, "g if leaf.grad is None else leaf.grad + g", "g"),
+        edit(Tensor.backward, "Tensor._wrap(g._array, g._node) if leaf.grad is None else leaf.grad + g", "g"),
         ("test_graph",),
     ),
     Mutant(
@@ -89,7 +89,7 @@ MUTANTS = (
     Mutant(
         "elementwise: un-broadcasting",
         "the cotangent of a broadcast input is not summed",
-        edit(kinds.Elementwise.pull_arrays, "sum_to(wrap(one), parent.shape)._array", "one"),
+        edit(kinds.Elementwise.pull_arrays, "sum_to(wrap(of_x), x.shape)._array", "of_x"),
         ("test_ops::test_derivatives[multiply]",),
     ),
     Mutant(
