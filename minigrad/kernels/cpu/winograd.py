@@ -8,9 +8,7 @@ the transformed output is their product, element by element, summed over the cha
 Of the 9 m^2 products of an output square and a channel (m + 2)^2 remain. In the order (i j c t) of the transformed
 squares, i j being the element and t the square, they are matrix products over c.
 
-The transforms come from polynomials (Toom and Cook): rows of A, G and B belong to the points 0, 1, -1, infinity for
-m = 2, and 0, 3/4, -3/4, 3/2, -3/2, infinity for m = 4: the usual 0, 1, -1, 2, -2 would have twice the error. The
-factors of G and B are whole numbers, so that the smallest numbers stay exact; at the end y is divided by the excess.
+The transforms stand in `winograd_transforms.py`.
 
 Sums of far-away elements cancel in y, but not where one of them is infinite, NaN or so large that they overflow. Then
 the result is not finite, and the caller computes it by direct sums.
@@ -34,23 +32,21 @@ from minigrad.kernels.cpu.simd import (
     deal_lines,
     fma,
     full,
-    full_like,
     lanes,
     load,
     registers,
-    row,
-    stack,
     store_whole,
     sum_rows,
     turn,
 )
 from minigrad.kernels.cpu.threads import get_num_threads
+from minigrad.kernels.cpu.winograd_transforms import TRANSFORMS
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
 
 DEPTH = 96  # channels in one sum, at most: what bounds its rounding
-TRANSFORMS = 3.5  # what transforming a pixel takes, in the time of direct sums for one channel and output
+TRANSFORMING = 3.5  # what transforming a pixel takes, in the time of direct sums for one channel and output
 WORTH = 0.9  # the part of the time of direct sums, as estimated, below which they are forgone
 
 
@@ -88,7 +84,7 @@ def correlate(x: Array, weight: Array, size: Pair, padding: Pair, groups: int) -
     (n, _, height, breadth), (o, channels, _, _) = x.shape, weight.shape
     outputs = o // groups
     width = lanes(x.dtype)
-    m = best_square(n, size, channels, outputs, TRANSFORMS, width)
+    m = best_square(n, size, channels, outputs, TRANSFORMING, width)
     if not m:
         return None
     rows, columns = tile_of_products(outputs)
@@ -139,117 +135,12 @@ def tile_of_products(outputs: int) -> tuple[int, int]:
     return -(-outputs // -(-outputs // most)), columns
 
 
-# Transforms of the rows of a tile, and of three numbers
-
-
-@jit(forceinline=True)
-def input_2(d: Any) -> Any:
-    """B' d for m = 2."""
-    return stack((row(d, 0) - row(d, 2), row(d, 1) + row(d, 2), row(d, 2) - row(d, 1), row(d, 1) - row(d, 3)))
-
-
-@jit(forceinline=True)
-def input_4(d: Any) -> Any:
-    """B' d for m = 4."""
-    d0, d1, d2, d3, d4, d5 = row(d, 0), row(d, 1), row(d, 2), row(d, 3), row(d, 4), row(d, 5)
-    even_p, odd_p = _sum_of(d, -36, d2, 16, d4), _sum_of(d, -27, d1, 12, d3)
-    even_q, odd_q = _sum_of(d, -18, d2, 32, d4), _sum_of(d, -27, d1, 48, d3)
-    zero = fma(full_like(d, 81), d0, _sum_of(d, -180, d2, 64, d4))
-    infinity = fma(full_like(d, 81), d1, _sum_of(d, -180, d3, 64, d5))
-    return stack((zero, even_p + odd_p, even_p - odd_p, even_q + odd_q, even_q - odd_q, infinity))
-
-
-@jit(forceinline=True)
-def _sum_of(d: Any, a: Any, x: Any, b: Any, y: Any) -> Any:
-    return fma(full_like(d, a), x, full_like(d, b) * y)
-
-
-@jit(forceinline=True)
-def output_2(d: Any) -> Any:
-    """A' d for m = 2."""
-    return stack((row(d, 0) + (row(d, 1) + row(d, 2)), (row(d, 1) - row(d, 2)) - row(d, 3)))
-
-
-@jit(forceinline=True)
-def output_4(d: Any) -> Any:
-    """A' d for m = 4."""
-    p, q, pp, qq = full_like(d, 0.75), full_like(d, 1.5), full_like(d, 0.5625), full_like(d, 2.25)
-    ppp, qqq = full_like(d, 0.421875), full_like(d, 3.375)
-    even_p, odd_p = row(d, 1) + row(d, 2), row(d, 1) - row(d, 2)
-    even_q, odd_q = row(d, 3) + row(d, 4), row(d, 3) - row(d, 4)
-    return stack(
-        (
-            row(d, 0) + (even_p + even_q),
-            fma(q, odd_q, p * odd_p),
-            fma(qq, even_q, pp * even_p),
-            fma(qqq, odd_q, fma(ppp, odd_p, row(d, 5))),
-        )
-    )
-
-
-@jit(forceinline=True)
-def gradient_2(d: Any) -> Any:
-    """A d for m = 2."""
-    zero = full_like(d, 0)
-    return stack((row(d, 0), row(d, 0) + row(d, 1), row(d, 0) - row(d, 1), zero - row(d, 1)))
-
-
-@jit(forceinline=True)
-def gradient_4(d: Any) -> Any:
-    """A d for m = 4."""
-    d0, d1, d2, d3 = row(d, 0), row(d, 1), row(d, 2), row(d, 3)
-    even_p, odd_p = _sum_of(d, 64, d0, 36, d2), _sum_of(d, 48, d1, 27, d3)
-    even_q, odd_q = _sum_of(d, 8, d0, 18, d2), _sum_of(d, 12, d1, 27, d3)
-    return stack((d0, even_p + odd_p, even_p - odd_p, even_q + odd_q, even_q - odd_q, d3))
-
-
-@jit(forceinline=True)
-def window_2(d: Any) -> Any:
-    """G' d for m = 2."""
-    both, two = row(d, 1) + row(d, 2), full_like(d, 2)
-    return stack((fma(two, row(d, 0), both), row(d, 1) - row(d, 2), fma(two, row(d, 3), both)))
-
-
-@jit(forceinline=True)
-def window_4(d: Any) -> Any:
-    """G' d for m = 4."""
-    even_p, odd_p = row(d, 1) + row(d, 2), row(d, 2) - row(d, 1)
-    even_q, odd_q = row(d, 3) + row(d, 4), row(d, 3) - row(d, 4)
-    return stack(
-        (
-            fma(full_like(d, 192), row(d, 0), full_like(d, 8) * (even_q - even_p)),
-            _sum_of(d, 6, odd_p, 12, odd_q),
-            fma(full_like(d, 243), row(d, 5), _sum_of(d, -4.5, even_p, 18, even_q)),
-        )
-    )
-
-
-@jit
-def weight_2(a: Any, b: Any, c: Any) -> Any:
-    """G (a b c) for m = 2."""
-    return 2 * a, a + b + c, a - b + c, 2 * c
-
-
-@jit
-def weight_4(a: Any, b: Any, c: Any) -> Any:
-    """G (a b c) for m = 4."""
-    p, q = 512 * a + 288 * c, 64 * a + 144 * c
-    return 192 * a, -p - 384 * b, -p + 384 * b, q + 96 * b, q - 96 * b, 243 * c
-
-
-FACTORS = {2: 1 / 2, 4: 1 / (243 * 64)}
-"""What remains for each m, and for rows and columns, of the whole numbers in B and G."""
-
-
 @functools.cache
 def products_of_squares(lanes: int, rows: int, columns: int, m: int) -> tuple[Callable[..., None], Callable[..., None]]:
     """Compile `correlate` for squares of side m, and tiles of so many outputs by vectors of squares."""
     side, pixels, elements = m + 2, m * m, (m + 2) ** 2
-    transform_input, transform_output, transform_weight = {
-        2: (input_2, output_2, weight_2),
-        4: (input_4, output_4, weight_4),
-    }[m]
-    factor = FACTORS[m] ** 2
+    of = TRANSFORMS[m]
+    transform_input, transform_output, transform_weight, factor = of.input, of.output, of.weight, of.factor**2
 
     @kernel
     def transform_weights(packed: Any, weight: Any, plan: Any) -> None:

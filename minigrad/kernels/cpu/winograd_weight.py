@@ -37,6 +37,7 @@ from minigrad.kernels.cpu.simd import (
     turn,
 )
 from minigrad.kernels.cpu.threads import get_num_threads
+from minigrad.kernels.cpu.winograd_transforms import TRANSFORMS
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
@@ -45,7 +46,7 @@ SQUARES = 64  # in a panel, about: transformed, they stay in the L2 cache
 BLOCKS = 8  # for the threads to share, at least; each has its own sums over some panels, for some outputs
 SLICES = 16  # of the panels, at most
 SUMS = 1 << 22  # of all slices, about, where one has many
-TRANSFORMS = 6.0  # what transforming a pixel takes, in the time of direct sums for one channel and output
+TRANSFORMING = 6.0  # what transforming a pixel takes, in the time of direct sums for one channel and output
 
 
 class Bands(NamedTuple):
@@ -94,7 +95,7 @@ class Bands(NamedTuple):
 def weight_gradient(g: Array, x: Array, shape: tuple[int, ...], padding: Pair, groups: int) -> Array | None:
     """Apply the adjoint of weight -> conv2d(x, weight); None where direct sums do it better."""
     n, size, (o, channels, _, _), width = len(x), g.shape[2:], shape, lanes(x.dtype)
-    m = winograd.best_square(n, (size[0], size[1]), channels, o // groups, TRANSFORMS, 1)
+    m = winograd.best_square(n, (size[0], size[1]), channels, o // groups, TRANSFORMING, 1)
     if not m:
         return None
     rows, columns = tile_of_sums(o // groups, -(-channels // width))
@@ -149,11 +150,8 @@ def plan_bands(
 def sums_over_squares(lanes: int, rows: int, columns: int, m: int) -> tuple[Callable[..., None], Callable[..., None]]:
     """Compile `weight_gradient` for squares of side m, and tiles of so many outputs by vectors of channels."""
     side, elements, block = m + 2, (m + 2) ** 2, columns * lanes
-    transform_input, transform_gradient, transform_window = {
-        2: (winograd.input_2, winograd.gradient_2, winograd.window_2),
-        4: (winograd.input_4, winograd.gradient_4, winograd.window_4),
-    }[m]
-    factor = winograd.FACTORS[m] ** 2
+    of = TRANSFORMS[m]
+    transform_input, transform_gradient, transform_window, factor = of.input, of.gradient, of.window, of.factor**2
 
     @kernel
     def multiply(totals: Any, g: Any, x: Any, scratch: Any, plan: Any) -> None:
