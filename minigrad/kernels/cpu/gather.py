@@ -20,7 +20,7 @@ def take_along_axis(x: Array, indices: Array, *, axis: int) -> Array:
     out = empty(indices.shape, x.dtype)
     if out.size:
         bits = f"u{x.itemsize}"  # the same machine code for all types of a size
-        _take(_lines(out, axis).view(bits), _lines(x, axis).view(bits), _lines(indices, axis))
+        _take(lines_of(out, axis).view(bits), lines_of(x, axis).view(bits), lines_of(indices, axis))
     return out
 
 
@@ -28,17 +28,17 @@ def scatter_along_axis(g: Array, indices: Array, *, axis: int, shape: tuple[int,
     """Apply the adjoint of take_along_axis: see `reference.scatter_along_axis`. Equal indices add up in order."""
     x = zeros(shape, g.dtype)
     if g.size:
-        _scatter(_lines(x, axis), _lines(g, axis), _lines(indices, axis))
+        _scatter(lines_of(x, axis), lines_of(g, axis), lines_of(indices, axis))
     return x
 
 
 def add_slices(x: Array, g: Array, indices: Array, axis: int) -> None:
     """x[..., indices, ...] += g along an axis, in a contiguous x. Equal indices add up in order."""
-    lines = _lines(g, axis)
-    _scatter(_lines(x, axis), lines, np.broadcast_to(indices[:, None], lines.shape))
+    lines = lines_of(g, axis)
+    _scatter(lines_of(x, axis), lines, np.broadcast_to(indices[:, None], lines.shape))
 
 
-def _lines(x: Array, axis: int) -> Array:
+def lines_of(x: Array, axis: int) -> Array:
     """x as a contiguous array of (before the axis, the axis, after the axis)."""
     axis %= x.ndim
     return np.ascontiguousarray(x).reshape(math.prod(x.shape[:axis]), x.shape[axis], -1)

@@ -29,16 +29,22 @@ def _compiled(name: str, *arrays: Array) -> Array | None:
 
 _QUIET = contextvars.Context()  # in which numpy gives IEEE results and no warnings
 _QUIET.run(np.seterr, all="ignore")
-quiet = _QUIET.copy
-"""`quiet().run(function, ...)` costs an eighth of what `np.errstate` does. A context is entered once at a time, so each
-call has its own copy, which copies nothing."""
+_quietly = _QUIET.run
+
+
+def quiet(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Call a function without numpy's warnings, for a tenth of what `np.errstate` costs."""
+    try:
+        return _quietly(function, *args, **options)
+    except RuntimeError:  # a context is entered once at a time, and another thread is inside
+        return _QUIET.copy().run(function, *args, **options)
 
 
 def _kernel(function: Callable[..., Any], name: str = "") -> Callable[..., Array]:
     """Enter a function in the table: without numpy's warnings, and with 0-d results as arrays."""
 
     def kernel(*arrays: Array, **options: Any) -> Array:
-        return np.asarray(quiet().run(function, *arrays, **options))
+        return np.asarray(quiet(function, *arrays, **options))
 
     KERNELS[name or function.__name__] = kernel
     return kernel
@@ -58,14 +64,24 @@ def _ufunc(function: np.ufunc, name: str = "") -> None:
 
     def large(*arrays: Array) -> Array:
         out = _compiled(name, *arrays) if name in SHARED else None
-        return quiet().run(function, *arrays, out=place(arrays[0], arrays[-1])) if out is None else out
+        return quiet(function, *arrays, out=place(arrays[0], arrays[-1])) if out is None else out
 
     def unary(x: Array) -> Array:
-        out = large(x) if x.nbytes >= LARGE else quiet().run(function, x)
+        if x.nbytes >= LARGE:
+            return large(x)
+        try:
+            out = _quietly(function, x)
+        except RuntimeError:
+            out = quiet(function, x)
         return out if out.__class__ is Array else np.asarray(out)
 
     def binary(x: Array, y: Array) -> Array:
-        out = large(x, y) if x.nbytes >= LARGE or y.nbytes >= LARGE else quiet().run(function, x, y)
+        if x.nbytes >= LARGE or y.nbytes >= LARGE:
+            return large(x, y)
+        try:  # as `quiet` does, without its call
+            out = _quietly(function, x, y)
+        except RuntimeError:
+            out = quiet(function, x, y)
         return out if out.__class__ is Array else np.asarray(out)
 
     KERNELS[name] = unary if function.nin == 1 else binary
@@ -138,14 +154,15 @@ def sum(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
 
     Along neighbours numpy adds pairwise; elsewhere it does not, and after 2**24 ones the sum stands still.
     """
-    out = _reduced("SUM", x, axis, keepdims)
-    if out is not None:
-        return out
+    if x.nbytes >= SMALL:
+        out = _reduced("SUM", x, axis, keepdims)
+        if out is not None:
+            return out
     dtype = x.dtype
     if x.size > 1024 and dtype.char == "f" and not (x.ndim - 1 in axis and x.flags.c_contiguous):
         dtype = np.dtype(np.float64) if math.prod(x.shape[i] for i in axis) > 1024 else dtype
     reduce: Callable[..., Any] = np.add.reduce
-    return np.asarray(quiet().run(reduce, x, axis, dtype, None, keepdims), x.dtype)
+    return np.asarray(quiet(reduce, x, axis, dtype, None, keepdims), x.dtype)
 
 
 @_kernel
@@ -158,6 +175,15 @@ def argmax(x: Array, *, axis: int, keepdims: bool) -> Array:
 def argmin(x: Array, *, axis: int, keepdims: bool) -> Array:
     """Index of the first minimum along an axis; the first NaN where there is one."""
     return np.argmin(x, axis=axis, keepdims=keepdims)
+
+
+def reduced_as_rows(x: Array, axis: tuple[int, ...]) -> tuple[Array, Callable[[Array], Array]]:
+    """x with some axes as one, the last, and the way back."""
+    order = [i for i in range(x.ndim) if i not in axis] + list(axis)
+    moved = x.transpose(order)
+    kept = moved.shape[: x.ndim - len(axis)]
+    rows = moved.reshape(*kept, math.prod(moved.shape[len(kept) :]))
+    return rows, lambda rows: rows.reshape(moved.shape).transpose(np.argsort(order))
 
 
 def _extreme(name: str, value: np.ufunc, place: Callable[..., Array]) -> None:
@@ -177,14 +203,10 @@ def _extreme(name: str, value: np.ufunc, place: Callable[..., Array]) -> None:
         axis: tuple[int, ...],
         keepdims: bool,
     ) -> tuple[Array]:
-        (x,) = inputs
-        order = [i for i in range(x.ndim) if i not in axis] + list(axis)
-        moved = x.transpose(order)
-        kept, gone = moved.shape[: x.ndim - len(axis)], moved.shape[x.ndim - len(axis) :]
-        rows = moved.reshape(*kept, math.prod(gone))
+        rows, back = reduced_as_rows(inputs[0], axis)
         gradient = zeros(rows.shape, g.dtype)
-        np.put_along_axis(gradient, place(rows, axis=-1)[..., None], g.reshape(*kept, 1), axis=-1)
-        return (gradient.reshape(moved.shape).transpose(np.argsort(order)),)
+        np.put_along_axis(gradient, place(rows, axis=-1)[..., None], g.reshape(*rows.shape[:-1], 1), axis=-1)
+        return (back(gradient),)
 
     KERNELS[name], KERNELS[f"{name}_backward"] = forward, backward
 
@@ -241,12 +263,12 @@ def concat(*arrays: Array, axis: int) -> Array:
     return np.concatenate(arrays, axis=axis)
 
 
-@_kernel
+@_entered
 def getitem(x: Array, *, key: tuple[Any, ...]) -> Array:
     """numpy's x[key]."""
-    return (
-        np.take(x, key[-1], len(key) - 1) if _one_axis(key) else x[key]
-    )  # the same, and on later axes ten times as fast
+    if _one_axis(key):
+        return np.take(x, key[-1], len(key) - 1)  # the same, and on later axes ten times as fast
+    return np.asarray(x[key])
 
 
 @_kernel
@@ -283,7 +305,10 @@ def index_put(x: Array, value: Array, *, key: tuple[Any, ...]) -> Array:
 @_entered
 def full(*, shape: tuple[int, ...], value: float, dtype: np.dtype) -> Array:
     """An array filled with one value."""
-    scalar = quiet().run(np.array, value, dtype)
+    try:
+        scalar = _quietly(np.array, value, dtype)
+    except RuntimeError:
+        scalar = quiet(np.array, value, dtype)
     if not shape:
         return scalar
     out = empty(shape, dtype)

@@ -43,7 +43,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None, *, residuals: boo
     """Compute x @ weight.T + bias, where x may have any number of leading axes."""
     out = matmul(_rows(x), weight.T)
     if bias is not None:
-        quiet().run(np.add, out, bias, out)
+        quiet(np.add, out, bias, out)
     return out.reshape(*x.shape[:-1], len(weight)), ()
 
 
@@ -65,7 +65,7 @@ def _rows(x: Array) -> Array:
 
 
 def _multiply(x: Array, y: Array) -> Array:
-    return np.asarray(quiet().run(np.matmul, x, y))
+    return np.asarray(quiet(np.matmul, x, y))
 
 
 def _multiply_stacks(x: Array, y: Array) -> Array:
@@ -97,7 +97,7 @@ def _multiply_in_pieces(x: Array, y: Array) -> Array:
     for first in range(0, y.shape[not by_rows], step):
         piece = slice(first, first + step)
         if by_rows:
-            quiet().run(np.add, out, _multiply(x[:, piece], y[piece]), out)
+            quiet(np.add, out, _multiply(x[:, piece], y[piece]), out)
         else:
             out[:, piece] = _multiply(x, y[:, piece])
     return out

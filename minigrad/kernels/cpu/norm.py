@@ -76,7 +76,7 @@ def batch_norm_backward(
     backward(*flat, *_room(x, call), _tables(mean, var, weight, bias), tuple(call))
     found = [dx, dweight, dbias, *[None] * len(given)]
     if any(needs[3:]):
-        found[3:] = quiet().run(_through_statistics, var + call.eps, weight, dweight, dbias)
+        found[3:] = quiet(_through_statistics, var + call.eps, weight, dweight, dbias)
     return tuple([array if need else None for array, need in zip(found, needs, strict=True)])
 
 

@@ -1,6 +1,5 @@
 """Running sums and products, and the products of whole axes."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +8,8 @@ import numpy.typing as npt
 from numba import prange
 
 from minigrad.kernels.cpu.compiler import jit, kernel
-from minigrad.kernels.cpu.gather import _lines
-from minigrad.kernels.cpu.generic import quiet
+from minigrad.kernels.cpu.gather import lines_of
+from minigrad.kernels.cpu.generic import quiet, reduced_as_rows
 from minigrad.kernels.cpu.memory import empty
 
 Array = npt.NDArray[Any]
@@ -18,12 +17,12 @@ Array = npt.NDArray[Any]
 
 def cumulative_sum(x: Array, *, axis: int) -> Array:
     """Sum up to each element; float32 is summed in float64, so that errors do not run along."""
-    return quiet().run(_wide, np.add, x, axis)
+    return quiet(_wide, np.add, x, axis)
 
 
 def cumulative_prod(x: Array, *, axis: int, residuals: bool) -> tuple[Array, tuple[()]]:
     """Multiply up to each element; float32 is multiplied in float64."""
-    return quiet().run(_wide, np.multiply, x, axis), ()
+    return quiet(_wide, np.multiply, x, axis), ()
 
 
 def _wide(function: np.ufunc, x: Array, axis: int) -> Array:
@@ -39,7 +38,7 @@ def cumulative_prod_backward(
     gradient = empty(x.shape, x.dtype)
     np.copyto(gradient, g)
     if x.size:
-        _products(*(_lines(array, axis) for array in (gradient, x, out)))
+        _products(*(lines_of(array, axis) for array in (gradient, x, out)))
     return (gradient,)
 
 
@@ -63,7 +62,7 @@ def _product(gradient: Any, x: Any, out: Any) -> None:
 def prod(x: Array, *, axis: tuple[int, ...], keepdims: bool, residuals: bool) -> tuple[Array, tuple[()]]:
     """Multiply over axes, in the dtype of x."""
     reduce: Callable[..., Array] = np.multiply.reduce
-    return np.asarray(quiet().run(reduce, x, axis=axis, keepdims=keepdims, dtype=x.dtype)), ()
+    return np.asarray(quiet(reduce, x, axis=axis, keepdims=keepdims, dtype=x.dtype)), ()
 
 
 def prod_backward(
@@ -77,13 +76,8 @@ def prod_backward(
     keepdims: bool,
 ) -> tuple[Array]:
     """Compute the cotangent without a division: the product before an element, times that after it."""
-    (x,) = inputs
-    order = [i for i in range(x.ndim) if i not in axis] + list(axis)
-    moved = x.transpose(order)
-    kept = moved.shape[: x.ndim - len(axis)]
-    rows = moved.reshape(*kept, math.prod(moved.shape[len(kept) :]))
-    gradient = quiet().run(_others, rows, g.reshape(*kept, 1))
-    return (gradient.reshape(moved.shape).transpose(np.argsort(order)),)
+    rows, back = reduced_as_rows(inputs[0], axis)
+    return (back(quiet(_others, rows, g.reshape(*rows.shape[:-1], 1))),)
 
 
 def _others(rows: Array, g: Array) -> Array:
