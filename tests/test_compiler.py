@@ -136,6 +136,24 @@ def test_an_edit_of_any_kernel_source_changes_the_folder(tmp_path):
     assert cache.digest(cache.SOURCES, "cuda") not in names
 
 
+def test_a_new_folder_lets_go_of_the_oldest(compile_again, tmp_path):
+    for age in range(cache.KEPT + 2):
+        folder = tmp_path / "cache" / f"{age:016x}"
+        folder.mkdir(parents=True)
+        for name in f"some.kernel-{age:016x}.bin", f"some.kernel-{age:016x}.{age:032x}":
+            (folder / name).write_bytes(b"code")
+        os.utime(folder, (1e9 - age, 1e9 - age))
+    mine = [tmp_path / "cache" / "pictures", tmp_path / "cache" / f"{cache.KEPT + 1:016x}"]
+    for folder in mine:
+        folder.mkdir(exist_ok=True)
+        (folder / "notes.txt").write_text("of the user")
+    os.utime(mine[1], (0, 0))
+    compile_again()
+    left = {path.name for path in (tmp_path / "cache").iterdir()} - {path.name for path in mine}
+    assert left == {f"{age:016x}" for age in range(cache.KEPT - 1)} | {cache.cache_folder().name}
+    assert [path.name for folder in mine for path in folder.iterdir()] == ["notes.txt"] * 2
+
+
 SHARED = """
 from minigrad.kernels.cpu import compiler
 def add_one(x):

@@ -11,6 +11,7 @@ import inspect
 import itertools
 import os
 import pickle
+import re
 import sys
 import types
 import uuid
@@ -26,6 +27,7 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
 SOURCES = Path(__file__).parents[1]
+KEPT = 8  # folders in a cache: each edit of a source, and each version of what compiles, begins another
 INSTALLED = SOURCES / "compiled"
 """Where a warm-up of the installation keeps its kernels, for all users."""
 
@@ -54,6 +56,20 @@ def cache_folder(device: str = "cpu") -> Path | None:
         return root / digest(SOURCES, device)
     except (OSError, RuntimeError):  # sources that are no files, or no home
         return None
+
+
+def prune(root: Path) -> None:
+    """Delete machine code, but for the `KEPT` folders that were written to last.
+
+    A process whose code is gone compiles it again. Whatever else lies there stays.
+    """
+    folders = [path for path in root.iterdir() if re.fullmatch("[0-9a-f]{16}", path.name)]
+    for folder in sorted(folders, key=lambda path: path.stat().st_mtime)[:-KEPT]:
+        with contextlib.suppress(OSError):
+            for path in folder.iterdir():
+                if re.search(r"-[0-9a-f]{16}\.(bin|[0-9a-f]{32})$", path.name):
+                    path.unlink()
+            folder.rmdir()
 
 
 def writable(folder: Path) -> bool:
@@ -107,7 +123,9 @@ class KernelCache(FunctionCache):
         path = self._folder / self._name(signature, result.codegen)
         part = path.with_suffix(f".{uuid.uuid4().hex}")
         with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if not self._folder.exists():
+                self._folder.mkdir(parents=True, exist_ok=True)
+                prune(self._folder.parent)
             try:
                 part.write_bytes(hashlib.sha256(code).digest() + code)
                 os.replace(part, path)
