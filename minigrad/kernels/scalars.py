@@ -1,6 +1,7 @@
 """Functions of numbers, which every device compiles from this text.
 
-An activation is its value and its slope, computed in the type of x, with one option, which may mean nothing.
+An activation is its value and its slope, computed in the type of x, with one option, which may mean nothing. A device
+may put others in place of `math`, `constant` and `choose` (see `linked`): the CPU computes whole vectors at once.
 """
 
 import inspect
@@ -10,6 +11,17 @@ from types import CellType, FunctionType
 from typing import Any
 
 import numpy as np
+
+
+def constant(x: Any, value: float) -> Any:
+    """A number of the type of x."""
+    return type(x)(value)
+
+
+def choose(condition: Any, x: Any, y: Any) -> Any:
+    """x where the condition is true, else y."""
+    return x if condition else y
+
 
 ROOT_HALF, DENSITY = math.sqrt(0.5), 1 / math.sqrt(2 * math.pi)
 INNER, CUBIC = 2 * math.sqrt(2 / math.pi), 0.044715
@@ -35,8 +47,8 @@ def linked(function: Callable[..., Any], compile: Callable[..., Any], **names: A
 
 def logistic(x: Any) -> Any:
     """1 / (1 + exp(-x)) from exp(-|x|), which cannot overflow."""
-    one, small = type(x)(1), math.exp(-abs(x))
-    return (small if x < 0 else one) / (one + small)
+    one, small = constant(x, 1), math.exp(-abs(x))
+    return choose(x < constant(x, 0), small, one) / (one + small)
 
 
 def silu(x: Any, option: Any) -> Any:
@@ -46,14 +58,14 @@ def silu(x: Any, option: Any) -> Any:
 
 def silu_slope(x: Any, option: Any) -> Any:
     """logistic(x) (1 + x (1 - logistic(x)))."""
-    s, one = logistic(x), type(x)(1)
+    s, one = logistic(x), constant(x, 1)
     return s * (one + x * (one - s))
 
 
 def softplus(x: Any, beta: Any) -> Any:
     """log(1 + exp(beta x)) / beta, from exp(-|beta x|), which cannot overflow."""
-    scaled = x * beta
-    return ((scaled if scaled > 0 else type(x)(0)) + math.log1p(math.exp(-abs(scaled)))) / beta
+    scaled, zero = x * beta, constant(x, 0)
+    return (choose(scaled > zero, scaled, zero) + math.log1p(math.exp(-abs(scaled)))) / beta
 
 
 def softplus_slope(x: Any, beta: Any) -> Any:
@@ -63,45 +75,45 @@ def softplus_slope(x: Any, beta: Any) -> Any:
 
 def gelu(x: Any, option: Any) -> Any:
     """x times the standard normal distribution function."""
-    return x * type(x)(0.5) * math.erfc(-x * type(x)(ROOT_HALF))
+    return x * constant(x, 0.5) * math.erfc(-x * constant(x, ROOT_HALF))
 
 
 def gelu_slope(x: Any, option: Any) -> Any:
     """The distribution function, and x times its density."""
-    half = type(x)(0.5)
-    return half * math.erfc(-x * type(x)(ROOT_HALF)) + x * type(x)(DENSITY) * math.exp(-half * x * x)
+    half = constant(x, 0.5)
+    return half * math.erfc(-x * constant(x, ROOT_HALF)) + x * constant(x, DENSITY) * math.exp(-half * x * x)
 
 
 def gelu_tanh(x: Any, option: Any) -> Any:
     """0.5 (1 + tanh(u)) is the logistic function of 2 u."""
-    return x * logistic(type(x)(INNER) * (x + type(x)(CUBIC) * (x * x * x)))
+    return x * logistic(constant(x, INNER) * (x + constant(x, CUBIC) * (x * x * x)))
 
 
 def gelu_tanh_slope(x: Any, option: Any) -> Any:
     """By the rules of products and chains."""
-    one, inner, cubic = type(x)(1), type(x)(INNER), type(x)(CUBIC)
+    one, inner, cubic = constant(x, 1), constant(x, INNER), constant(x, CUBIC)
     s = logistic(inner * (x + cubic * (x * x * x)))
-    return s + x * s * (one - s) * inner * (one + type(x)(3) * cubic * x * x)
+    return s + x * s * (one - s) * inner * (one + constant(x, 3) * cubic * x * x)
 
 
 def elu(x: Any, alpha: Any) -> Any:
     """x above 0, else alpha (exp(x) - 1)."""
-    return x if x > 0 else alpha * math.expm1(x)
+    return choose(x > constant(x, 0), x, alpha * math.expm1(x))
 
 
 def elu_slope(x: Any, alpha: Any) -> Any:
     """1 above 0, else alpha exp(x)."""
-    return type(x)(1) if x > 0 else alpha * math.exp(x)
+    return choose(x > constant(x, 0), constant(x, 1), alpha * math.exp(x))
 
 
 def leaky_relu(x: Any, slope: Any) -> Any:
     """x above 0, else slope x."""
-    return x if x > 0 else slope * x
+    return choose(x > constant(x, 0), x, slope * x)
 
 
 def leaky_relu_slope(x: Any, slope: Any) -> Any:
     """1 above 0, else slope."""
-    return type(x)(1) if x > 0 else slope
+    return choose(x > constant(x, 0), constant(x, 1), slope)
 
 
 # ---- random words ------------------------------------------------------------------------------------------------

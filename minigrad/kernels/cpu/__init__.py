@@ -34,7 +34,7 @@ _COMPILED = {
     "activations": tuple(
         name + ending for name in ("silu", "softplus", "gelu", "elu", "leaky_relu") for ending in ("", "_backward")
     ),
-    "special": ("erf", "erfc"),
+    "elementwise": ("erf", "erfc"),
     "patches": ("unfold", "fold"),
     "scans": ("cumulative_sum", "cumulative_prod", "cumulative_prod_backward", "prod", "prod_backward"),
     "optim": ("sgd_step", "adam_step"),

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import prange
 
 from minigrad.kernels import scalars
-from minigrad.kernels.cpu.compiler import jit, kernel
-from minigrad.kernels.cpu.memory import SMALL, empty
-from minigrad.kernels.cpu.threads import get_num_threads
+from minigrad.kernels.cpu.compiler import jit, shared
+from minigrad.kernels.cpu.elementwise import of_vectors
+from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.simd import full, load_first, store_first, width
+from minigrad.kernels.cpu.threads import sharing
 
 Array = npt.NDArray[Any]
 Kernel = Callable[..., None]
@@ -18,27 +19,20 @@ Kernel = Callable[..., None]
 
 def _pair(value: Callable[[Any, Any], Any], slope: Callable[[Any, Any], Any]) -> tuple[Kernel, Kernel]:
     """A kernel for the values, and one for the slopes times a cotangent."""
-    value, slope = jit(scalars.linked(value, jit)), jit(scalars.linked(slope, jit))
+    value, slope = jit(forceinline=True)(of_vectors(value)), jit(forceinline=True)(of_vectors(slope))
 
-    @jit
-    def values_of(out: Any, x: Any, option: Any, start: Any, stop: Any) -> None:
-        for i in range(np.uintp(start), np.uintp(stop)):
-            out[i] = value(x[i], option)
+    @shared
+    def values(_: Any, start: Any, stop: Any, out: Any, x: Any, option: Any) -> None:
+        same = full(option, 1, 1)
+        for i in range(start, stop, width(x)):
+            store_first(out, i, stop - i, value(load_first(x, i, stop - i, 0), same))
 
-    @kernel
-    def values(out: Any, x: Any, option: Any, parts: Any) -> None:
-        for p in prange(parts):
-            values_of(out, x, option, np.intp(p) * len(out) // parts, (np.intp(p) + 1) * len(out) // parts)
-
-    @jit
-    def slopes_of(out: Any, g: Any, x: Any, option: Any, start: Any, stop: Any) -> None:
-        for i in range(np.uintp(start), np.uintp(stop)):
-            out[i] = g[i] * slope(x[i], option)
-
-    @kernel
-    def slopes(out: Any, g: Any, x: Any, option: Any, parts: Any) -> None:
-        for p in prange(parts):
-            slopes_of(out, g, x, option, np.intp(p) * len(out) // parts, (np.intp(p) + 1) * len(out) // parts)
+    @shared
+    def slopes(_: Any, start: Any, stop: Any, out: Any, g: Any, x: Any, option: Any) -> None:
+        same = full(option, 1, 1)
+        for i in range(start, stop, width(x)):
+            slope_of_x = slope(load_first(x, i, stop - i, 0), same)
+            store_first(out, i, stop - i, load_first(g, i, stop - i, 0) * slope_of_x)
 
     return values, slopes
 
@@ -49,7 +43,7 @@ def _activation(choose: Callable[..., tuple[tuple[Kernel, Kernel], float]]) -> t
     def forward(x: Array, *, residuals: bool, **options: Any) -> tuple[Array, tuple[()]]:
         (values, _), option = choose(**options)
         out = empty(x.shape, x.dtype)
-        values(out.reshape(-1), _flat(x), x.dtype.type(option), _parts(x))
+        values(x.size, sharing(x.size), out.reshape(-1), _flat(x), x.dtype.type(option))
         return out, ()
 
     def backward(
@@ -57,7 +51,7 @@ def _activation(choose: Callable[..., tuple[tuple[Kernel, Kernel], float]]) -> t
     ) -> tuple[Array]:
         (x,), ((_, slopes), option) = inputs, choose(**options)
         gradient = empty(x.shape, x.dtype)
-        slopes(gradient.reshape(-1), _flat(g), _flat(x), x.dtype.type(option), _parts(x))
+        slopes(x.size, sharing(x.size), gradient.reshape(-1), _flat(g), _flat(x), x.dtype.type(option))
         return (gradient,)
 
     return forward, backward
@@ -65,10 +59,6 @@ def _activation(choose: Callable[..., tuple[tuple[Kernel, Kernel], float]]) -> t
 
 def _flat(x: Array) -> Array:
     return np.ascontiguousarray(x).reshape(-1)
-
-
-def _parts(x: Array) -> int:
-    return get_num_threads() if x.nbytes >= SMALL else 1
 
 
 SILU, SOFTPLUS = _pair(scalars.silu, scalars.silu_slope), _pair(scalars.softplus, scalars.softplus_slope)

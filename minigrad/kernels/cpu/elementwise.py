@@ -14,8 +14,9 @@ import numpy.typing as npt
 from numba import types
 from numba.extending import overload
 
+from minigrad.kernels import scalars
+from minigrad.kernels.cpu import transcendental
 from minigrad.kernels.cpu.compiler import jit, shared
-from minigrad.kernels.cpu.exponential import exp
 from minigrad.kernels.cpu.memory import empty
 from minigrad.kernels.cpu.simd import (
     full,
@@ -29,6 +30,9 @@ from minigrad.kernels.cpu.simd import (
     width,
 )
 from minigrad.kernels.cpu.threads import sharing
+from minigrad.kernels.cpu.transcendental import erf as integral
+from minigrad.kernels.cpu.transcendental import erfc as tail
+from minigrad.kernels.cpu.transcendental import exp as exponential
 
 Array = npt.NDArray[Any]
 Kernel = Callable[..., None]
@@ -54,6 +58,12 @@ class Runs(NamedTuple):
     y_moves: bool
     x_begins: Array
     y_begins: Array
+
+
+def of_vectors(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of numbers from `scalars.py` as one of tiles, to be compiled."""
+    compile = jit(forceinline=True)
+    return scalars.linked(function, compile, math=transcendental, constant=full_like, choose=select)
 
 
 def _unary(function: Callable[[Any], Any]) -> Kernel:
@@ -107,7 +117,8 @@ def _choose(x: Any, at: Any, count: Any) -> Any:
     return lambda x, at, count: x
 
 
-# Functions with names, by which their machine code is filed; `_unary` and `_binary` take them to arrays.
+# Functions with names, by which their machine code is filed; `_unary` and `_binary` take them to arrays. What a name
+# means in this file counts, too: `erf` is a function of arrays here, and has another name for tiles.
 
 
 def _relu(x: Any) -> Any:
@@ -115,15 +126,16 @@ def _relu(x: Any) -> Any:
     return select((x > zero) | is_nan(x), x, zero)
 
 
-def _sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x)) from exp(-|x|), which cannot overflow."""
-    zero, one = full_like(x, 0), full_like(x, 1)
-    small = exp(minimum(x, zero - x))
-    return select(x < zero, small, one) / (one + small)
-
-
 def _exp(x: Any) -> Any:
-    return exp(x)
+    return exponential(x)
+
+
+def _erf(x: Any) -> Any:
+    return integral(x)
+
+
+def _erfc(x: Any) -> Any:
+    return tail(x)
 
 
 def _add(x: Any, y: Any) -> Any:
@@ -154,11 +166,28 @@ def _where_positive(x: Any, y: Any) -> Any:
     return select(y > full_like(y, 0), x, full_like(x, 0))
 
 
-UNARY = {function.__name__[1:]: _unary(function) for function in (_relu, _sigmoid, _exp)}
+UNARY = {function.__name__[1:]: _unary(function) for function in (_relu, _exp, _erf, _erfc)}
+UNARY["sigmoid"] = _unary(of_vectors(scalars.logistic))
 BINARY = {
     function.__name__[1:]: _binary(function)
     for function in (_add, _subtract, _multiply, _divide, _maximum, _minimum, _where_positive)
 }
+
+
+def erf(x: Array) -> Array:
+    """2 / sqrt(pi) times the integral of exp(-t**2) from 0 to x."""
+    return _compute_unary("erf", x)
+
+
+def erfc(x: Array) -> Array:
+    """1 - erf(x)."""
+    return _compute_unary("erfc", x)
+
+
+def _compute_unary(name: str, x: Array) -> Array:
+    out = empty(x.shape, x.dtype)
+    UNARY[name](out.size, sharing(out.size), out.reshape(-1), np.ascontiguousarray(x).reshape(-1))
+    return out
 
 
 def compute(name: str, *arrays: Array) -> Array | None:
@@ -166,11 +195,9 @@ def compute(name: str, *arrays: Array) -> Array | None:
     dtype = arrays[0].dtype
     if dtype.char not in "fd" or not all(array.dtype is dtype and array.flags.c_contiguous for array in arrays):
         return None
-    flat = [array.reshape(-1) for array in arrays]
     if name in UNARY:
-        out = empty(arrays[0].shape, dtype)
-        UNARY[name](out.size, sharing(out.size), out.reshape(-1), *flat)
-        return out
+        return _compute_unary(name, arrays[0])
+    flat = [array.reshape(-1) for array in arrays]
     runs = _runs(arrays[0].shape, arrays[1].shape)
     if runs is None:
         return None
