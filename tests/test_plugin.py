@@ -9,14 +9,27 @@ pytest_plugins = ["pytester"]
 
 def run(pytester: pytest.Pytester, code: str, *options: str) -> pytest.RunResult:
     pytester.makepyfile(code)
-    installed = any(point.value == "minigrad.testing.plugin" for point in entry_points(group="pytest11"))
-    return pytester.runpytest_subprocess(*([] if installed else ["-p", "minigrad.testing.plugin"]), *options)
+    installed = any(point.name == "minigrad" for point in entry_points(group="pytest11"))
+    return pytester.runpytest_subprocess(*([] if installed else ["-p", "minigrad_pytest"]), *options)
 
 
-def test_the_header_names_what_results_depend_on(pytester: pytest.Pytester) -> None:
-    result = run(pytester, "def test(): pass")
+def test_a_line_names_what_results_depend_on(pytester: pytest.Pytester) -> None:
+    result = run(pytester, "import minigrad\ndef test(): pass")
     result.stdout.re_match_lines([r"minigrad \d.*, numpy \d.*, numba \d.*, .* threads, on cpu"])
     result.assert_outcomes(passed=1)
+
+
+def test_projects_without_minigrad_do_not_notice(pytester: pytest.Pytester) -> None:
+    code = """
+        import sys
+
+        def test():
+            assert "minigrad_pytest" in sys.modules
+            assert not {"minigrad", "numpy", "hypothesis"} & set(sys.modules)
+    """
+    result = run(pytester, code)
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*threads, on cpu*")
 
 
 def test_devices(pytester: pytest.Pytester) -> None:

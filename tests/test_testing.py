@@ -2,6 +2,7 @@
 
 import functools
 import re
+import subprocess
 import sys
 import textwrap
 import types
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad import kernels, nn, optim
-from minigrad.errors import ArgumentError, OperandError
+from minigrad.errors import ArgumentError, DtypeError, OperandError
 from minigrad.testing import (
     CheckError,
     Report,
@@ -199,7 +200,14 @@ def test_aliases() -> None:
 
 def test_a_function_that_is_random() -> None:
     report = caught(lambda: check_grads(lambda x: x * mg.random.default.uniform(3), some(3)))
-    assert any("the value differs from call to call" in one for one in report.problems)
+    (problem,) = report.problems
+    assert problem.startswith("the value differs from call to call")
+
+
+def test_numpy_code_without_a_product() -> None:
+    with pytest.raises(TypeError) as caught:
+        check_grads(np.sin, np.ones(2))
+    assert caught.value.__notes__ == ["hint: a function of ndarrays is checked with its product by hand: pass vjp"]
 
 
 def test_a_function_that_reads_memory_in_its_order() -> None:
@@ -267,7 +275,9 @@ def test_kinks(f: Any, x: float, left: float, right: float) -> None:
     factor = max(map(abs, element.slopes))
     assert sorted(np.abs(element.slopes) / factor) == pytest.approx(sorted([abs(left), abs(right)]), abs=1e-6)
     assert "is a subgradient: kinks='accept' lets it pass" in str(report)
-    assert check_grads(f, point, kinks="accept").passed
+    accepted = check_grads(f, point, kinks="accept")
+    assert accepted.passed
+    assert len(str(accepted).splitlines()) == 3
 
 
 def test_a_kink_excuses_subgradients_only() -> None:
@@ -280,6 +290,7 @@ def test_where_there_is_no_derivative(f: Any, x: float) -> None:
     with np.errstate(all="ignore"):
         report = caught(lambda: check_grads(f, mg.tensor([x], dtype="float64")))
     assert "no derivative" in str(report)
+    assert "a V: right" not in str(report)
 
 
 def test_second_order_is_looked_at() -> None:
@@ -352,6 +363,27 @@ def test_the_sweep_of_a_right_derivative_is_a_v() -> None:
         (lambda: check_grads(mg.exp), OperandError, "no float tensor or array among the inputs (none)"),
         (lambda: check_grads(mg.exp, mg.tensor([1])), OperandError, "among the inputs (Tensor)"),
         (lambda: check_grads(lambda x: 3.0, some(2)), OperandError, "returned a float, in which there is no tensor"),
+        (
+            lambda: check_grads(lambda x: x > 0, some(2)),
+            OperandError,
+            "returned a tensor of bool, in which there is no",
+        ),
+        (lambda: check_grads(lambda x: x.astype("int32"), some(2)), OperandError, "returned a tensor of int32"),
+        (lambda: by_hand(lambda x: x > 0, lambda g, x: g, np.ones(2)), OperandError, "returned a bool array, not"),
+        (lambda: by_hand(lambda x: (x, x.sum()), lambda g, x: g, np.ones(2)), OperandError, "returned a tuple, not"),
+        (lambda: check_grads(some(2), mg.exp), OperandError, "check_grads: a Tensor is no function"),
+        (lambda: check_grads(mg.exp, mg.tensor([np.nan])), ArgumentError, "input 0 (x) holds a NaN or an infinity"),
+        (lambda: check_grads(mg.exp, mg.tensor([np.inf])), ArgumentError, "input 0 (x) holds a NaN or an infinity"),
+        (lambda: by_hand(np.sin, np.cos, np.ones(2, "float16")), DtypeError, "input 0 (x) is float16"),
+        (lambda: by_hand(np.sin, np.cos, np.ones(2, "longdouble")), DtypeError, "checked in float32 and float64"),
+        (lambda: check_grads(mg.exp, some(2), order=0), ArgumentError, "order = 0 is less than 1"),
+        (lambda: check_grads(mg.exp, some(2), elements=-1), ArgumentError, "elements = -1 is less than 0"),
+        (lambda: check_module(nn.ReLU(), some(2), order=-1), ArgumentError, "order = -1 is less than 1"),
+        (
+            lambda: check_optimizer(optim.SGD([nn.Parameter([1.0])], 0.1)),
+            OperandError,
+            "a SGD is no function that makes",
+        ),
         (lambda: check_grads(mg.exp, some(2), kinks="no"), ArgumentError, "kinks = 'no'"),
         (lambda: check_grads(np.sin, np.ones(2), jvp=np.cos), ArgumentError, "needs a vjp by hand"),
         (lambda: by_hand(np.sin, lambda g, x: (g, g), np.ones(2)), ArgumentError, "vjp gave 2 cotangents for 1"),
@@ -394,6 +426,36 @@ def test_a_strangers_file(tmp_path: Any) -> None:
     bad = [element for element in report.elements if not element.right]
     assert [element.input for element in bad] == ["input 0 (x)"]
     assert bad[0].index in [(0,), (1,), (2,)]
+
+
+@mg.define_op("elementwise", lambda x: 1.01 * mg.cos(x))
+def nearly_sine(x: np.ndarray) -> np.ndarray:
+    return np.sin(x)
+
+
+def test_an_op_of_ones_own_is_imported_in_the_reproducer() -> None:
+    report = caught(lambda: check_grads(nearly_sine, some(2)))
+    assert f"from {__name__} import nearly_sine" in report.reproducer
+    assert report.subject.startswith("nearly_sine")
+
+
+def test_pytest_shows_no_source_of_the_checks(tmp_path: Any) -> None:
+    path = tmp_path / "test_wrong.py"
+    path.write_text(STRANGER_TEST)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(path)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path).stdout
+    assert "check_grads: sin is wrong" in shown
+    assert "def required" not in shown
+    assert "minigrad/testing" not in shown.replace("\\", "/")
+
+
+STRANGER_TEST = """
+import numpy as np
+from minigrad.testing import check_grads
+
+def test_sine():
+    check_grads(np.sin, np.ones(2), vjp=lambda g, x: g * x)
+"""
 
 
 # ---- both modes, and linear maps -------------------------------------------------------------------------------------
@@ -570,6 +632,14 @@ def test_an_optimiser_that_does_not_follow_its_formula() -> None:
 
 
 # ---- the same again --------------------------------------------------------------------------------------------------
+
+
+def test_determinism_keeps_the_default_stream() -> None:
+    mg.manual_seed(5)
+    expected = mg.random.default.uniform(2).tolist()
+    mg.manual_seed(5)
+    check_determinism(mg.exp, some(2))
+    assert mg.random.default.uniform(2).tolist() == expected
 
 
 def test_determinism() -> None:

@@ -107,6 +107,8 @@ def define_op(
                 record = Discrete(**fields)
         functions = {"cpu": _on_host(name, kernel), **(others or {})}
         object.__setattr__(record, "kernel", _Kernels(name, kind, functions))
+        for attribute in ("__module__", "__qualname__"):  # where it is found, as for a function
+            object.__setattr__(record, attribute, getattr(kernel, attribute))
         return record
 
     return declare

@@ -12,7 +12,8 @@ import numpy as np
 
 from minigrad import ops, tree
 from minigrad.creation import asarray
-from minigrad.errors import ArgumentError, OperandError
+from minigrad.dtypes import float32, float64
+from minigrad.errors import ArgumentError, DtypeError, OperandError
 from minigrad.tensor import Tensor, no_grad
 from minigrad.transforms import jvp, vjp
 
@@ -90,7 +91,13 @@ class OfTensors(Function):
 
     def tensor(self, *variables: Tensor) -> Tensor:
         """F of these inputs, as one tensor."""
-        return joined(self.f(*self.filled(variables)))
+        try:
+            result = self.f(*self.filled(variables))
+        except TypeError as error:
+            if "__array_ufunc__" in str(error):  # in the words of numpy's refusal
+                error.add_note("hint: a function of ndarrays is checked with its product by hand: pass vjp")
+            raise
+        return joined(result)
 
     def value(self, arrays: Arrays) -> np.ndarray:  # noqa: D102
         with no_grad():
@@ -115,7 +122,15 @@ class OfArrays(Function):
     jvp: Callable[..., Any] | None = None
 
     def value(self, arrays: Arrays) -> np.ndarray:  # noqa: D102
-        return np.asarray(self.f(*self.filled(arrays)))
+        result = self.f(*self.filled(arrays))
+        try:
+            value = np.asarray(result)
+        except ValueError:
+            value = np.empty(0, object)
+        if value.dtype.kind != "f":
+            what = f"{value.dtype} array" if isinstance(result, np.ndarray) else type(result).__name__
+            raise OperandError(f"a check: the function returned a {what}, not an ndarray of floats")
+        return value
 
     def pull(self, arrays: Arrays, cotangent: np.ndarray) -> list[np.ndarray]:  # noqa: D102
         found = self.vjp(cotangent, *self.filled(arrays))
@@ -128,8 +143,18 @@ class OfArrays(Function):
         return None if self.jvp is None else np.asarray(self.jvp(tangents, *self.filled(arrays)))
 
 
-def function_of(check: str, f: Callable[..., Any], inputs: Sequence[Any], vjp: Any = None, jvp: Any = None) -> Function:
-    """F with these inputs, as a function of tensors, or of arrays where a product is given by hand."""
+def function_of(
+    check: str, f: Callable[..., Any], inputs: Sequence[Any], vjp: Any = None, jvp: Any = None, finite: bool = True
+) -> Function:
+    """F with these inputs, as a function of tensors, or of arrays where a product is given by hand.
+
+    Raises
+    ------
+    OperandError, DtypeError, ArgumentError
+        If f is no function, there is no float among the inputs, or (where they must be `finite`) one that is not.
+    """
+    if not callable(f):
+        raise OperandError(f"{check}: a {type(f).__name__} is no function")
     leaves, structure = tree.flatten(tuple(inputs))
     places = tuple(i for i, x in enumerate(leaves) if is_float(x))
     if not places:
@@ -137,6 +162,11 @@ def function_of(check: str, f: Callable[..., Any], inputs: Sequence[Any], vjp: A
         raise OperandError(f"{check}: no float tensor or array among the inputs ({kinds}), nothing to differentiate")
     paths = [_name(path, parameters_of(f)) for path in structure.paths()]
     names = tuple(paths[place] for place in places)
+    for name, x in zip(names, (to_array(leaves[place]) for place in places), strict=True):
+        if x.dtype not in (float32, float64):
+            raise DtypeError(f"{check}: {name} is {x.dtype}; derivatives are checked in float32 and float64")
+        if finite and not np.isfinite(x).all():
+            raise ArgumentError(f"{check}: {name} holds a NaN or an infinity, where nothing has a derivative")
     if vjp is not None:
         leaves = [to_array(x) if isinstance(x, Tensor) else x for x in leaves]
         return OfArrays(f, tuple(leaves), structure, places, names, vjp, jvp)
@@ -180,9 +210,10 @@ def joined(result: Any) -> Tensor:
     OperandError
         If there is none.
     """
-    if isinstance(result, Tensor):
+    if isinstance(result, Tensor) and is_float(result):
         return result
     leaves = [x for x in tree.flatten(result)[0] if isinstance(x, Tensor) and is_float(x)]
     if not leaves:
-        raise OperandError(f"a check: the function returned a {type(result).__name__}, in which there is no tensor")
+        what = f"tensor of {result.dtype}" if isinstance(result, Tensor) else type(result).__name__
+        raise OperandError(f"a check: the function returned a {what}, in which there is no tensor of floats")
     return ops.concat([leaf.reshape(-1) for leaf in leaves])

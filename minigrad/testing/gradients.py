@@ -7,6 +7,7 @@ import numpy as np
 
 from minigrad.creation import asarray
 from minigrad.errors import ArgumentError
+from minigrad.ops.checks import integer
 from minigrad.tensor import Tensor
 from minigrad.testing.compare import (
     Findings,
@@ -20,10 +21,12 @@ from minigrad.testing.compare import (
     rounding,
 )
 from minigrad.testing.functions import Arrays, Function, OfTensors, function_of, to_array
-from minigrad.testing.report import Report
-from minigrad.testing.sides import check_sides
+from minigrad.testing.report import Report, hides
+from minigrad.testing.sides import DIFFERS, check_sides
 from minigrad.transforms import jvp as push_forward
 from minigrad.transforms import vjp as pull_back
+
+__tracebackhide__ = hides
 
 
 def check_grads(
@@ -167,8 +170,14 @@ def check_adjoint(f: Callable[..., Any], adjoint: Callable[..., Any] | None, x: 
 
 def check_function(function: Function, found: Findings, seed: int, *, order: int, elements: int, accept: bool) -> None:
     """Do all that `check_grads` promises."""
+    for name, value, least in (("order", order, 1), ("elements", elements, 0)):
+        if integer("a check", name, value) < least:
+            raise ArgumentError(f"a check: {name} = {value} is less than {least}")
     random = np.random.default_rng(seed)
     wide = function.widened()
+    if wide.value(wide.arrays).tobytes() != wide.value(wide.arrays).tobytes():
+        found.problems.append(DIFFERS)  # nothing else could be told
+        return
     check_order(wide, found, random, "", elements, accept)
     if function.dtype != np.float64 and not found.problems:
         found.elements.clear()

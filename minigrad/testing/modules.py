@@ -1,8 +1,7 @@
 """Proof that a module differentiates, keeps its state apart from its parameters, and can be saved."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,8 +14,11 @@ from minigrad.tensor import no_grad
 from minigrad.testing.compare import Findings, like_normal
 from minigrad.testing.functions import Function, function_of, is_float, joined, to_array
 from minigrad.testing.gradients import check_function
-from minigrad.testing.report import Report
+from minigrad.testing.repeats import default_stream_kept
+from minigrad.testing.report import Report, hides
 from minigrad.testing.sides import near
+
+__tracebackhide__ = hides
 
 
 def check_module(
@@ -54,7 +56,7 @@ def check_module(
     if not isinstance(module, nn.Module):
         raise OperandError(f"check_module: a {type(module).__name__} is no module")
     found = Findings()
-    with _default_stream_kept():
+    with default_stream_kept():
         for training in (True, False):
             own = copy.deepcopy(module).train(training)
             mode = "training" if training else "evaluation"
@@ -67,16 +69,6 @@ def check_module(
             found.elements += part.elements
             found.facts += [f"in {mode}: {fact}" for fact in part.facts]
     return found.report("check_module", module, inputs, order=order, kinks=kinks, seed=seed).required()
-
-
-@contextmanager
-def _default_stream_kept() -> Iterator[None]:
-    """Leave the default stream of random numbers where it was."""
-    key, counter = random.default.key, random.default.counter
-    try:
-        yield
-    finally:
-        random.default.key, random.default.counter = key, counter
 
 
 def _seeded(call: Callable[..., Any], seed: int) -> Callable[..., Any]:

@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 
 from minigrad.creation import tensor
+from minigrad.errors import OperandError
 from minigrad.nn import Parameter
 from minigrad.optim import Optimizer
 from minigrad.testing.compare import Findings
 from minigrad.testing.functions import to_array
-from minigrad.testing.report import Report
+from minigrad.testing.report import Report, hides
 from minigrad.testing.sides import near
+
+__tracebackhide__ = hides
 
 Formula = Callable[[np.ndarray, np.ndarray, dict[str, Any]], np.ndarray]
 
@@ -50,6 +53,10 @@ def check_optimizer(
     >>> check_optimizer(lambda p: optim.SGD(p, lr=0.1), formula=lambda x, g, state: x - 0.1 * g).passed
     True
     """
+    if not callable(make):
+        raise OperandError(
+            f"check_optimizer: a {type(make).__name__} is no function that makes optimisers of parameters"
+        )
     found = Findings()
     for dtype in ("float32", "float64"):
         for check in (_check_descent, _check_alone, _check_values_stay, _check_state):

@@ -16,8 +16,10 @@ from minigrad.errors import ArgumentError
 from minigrad.tensor import Tensor, no_grad
 from minigrad.testing.compare import Findings, largest, rounding
 from minigrad.testing.functions import joined
-from minigrad.testing.report import Report
+from minigrad.testing.report import Report, hides
 from minigrad.transforms import grad
+
+__tracebackhide__ = hides
 
 Function = Callable[..., Any]
 

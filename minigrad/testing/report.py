@@ -111,9 +111,15 @@ class Element:
                 f"  error     {self.absolute:.3g} absolute, {self.relative:.3g} relative, {self.ulps:.3g} ulp",
                 f"  slopes    {left:.9g} from the left, {right:.9g} from the right",
                 f"  sweep     {bars([error for _, error in self.sweep])}  error of eps = 1e-1 ... 1e-12, "
-                + ("a V: right" if self.falls else "flat: wrong, or a kink"),
+                + self._shape,
             ]
         )
+
+    @property
+    def _shape(self) -> str:
+        if not self.settled:
+            return "quotients that do not agree"
+        return "a V: right" if self.falls else "flat: wrong, or a kink"
 
     @property
     def falls(self) -> bool:
@@ -170,7 +176,7 @@ class Report:
     def __str__(self) -> str:
         lines = [f"{self.check}: {self.subject} is {'right' if self.passed else 'wrong'}"]
         lines += [f"- {problem}" for problem in self.problems]
-        lines += [one.line if one.right else str(one) for one in self.elements]
+        lines += [one.line if one.right or self.passed else str(one) for one in self.elements]
         lines += [f"checked: {'; '.join(self.facts)}"] if self.facts else []
         lines += (
             ["to see this again:", *(f"    {line}" for line in self.reproducer.splitlines())]
@@ -192,6 +198,14 @@ class CheckError(MinigradError, AssertionError):
     def __init__(self, report: Report) -> None:
         super().__init__(str(report))
         self.report = report
+
+
+def hides(caught: Any) -> bool:
+    """For the `__tracebackhide__` of a module: pytest shows a failed check without the source of the check."""
+    return caught.errisinstance(CheckError)
+
+
+__tracebackhide__ = hides
 
 
 def subject_of(f: Any) -> str:

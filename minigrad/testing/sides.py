@@ -29,6 +29,9 @@ LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 """The same values, laid out otherwise in memory; but "broadcast" repeats the first row."""
 
 
+DIFFERS = "the value differs from call to call: give what is random in f a new generator in each call"
+
+
 def check_sides(function: Function, problems: list[str], random: np.random.Generator) -> None:
     """Add a sentence to the problems for everything that is not as it should be."""
     arrays = function.arrays
@@ -54,7 +57,7 @@ def _check_unchanged(
         if x.tobytes() != bits:
             problems.append(f"{name} was changed")
     if repeated.tobytes() != value.tobytes():
-        problems.append("the value differs from call to call: give what is random in f a new generator in each call")
+        problems.append(DIFFERS)
     elif any(one.tobytes() != two.tobytes() for one, two in zip(gradients, again, strict=True)):
         problems.append("the gradient differs from call to call")
     if isinstance(function, OfArrays):

@@ -25,6 +25,27 @@ Shape = tuple[int, ...]
 Draw = Callable[[Any], Any]
 Shapes = Shape | st.SearchStrategy[Shape]
 
+__all__ = [
+    "Call",
+    "Graph",
+    "axes",
+    "broadcastable_shapes",
+    "classification_batches",
+    "conv2d_problems",
+    "dtypes",
+    "einsum_operands",
+    "graphs",
+    "indices",
+    "matmul_operands",
+    "modules",
+    "op_calls",
+    "optimizers",
+    "pool2d_problems",
+    "reshapes",
+    "shapes",
+    "tensors",
+]
+
 
 class Call(NamedTuple):
     """The arguments of a call: `f(*call.args, **call.options)`."""
