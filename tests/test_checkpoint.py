@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -221,7 +222,25 @@ def test_entries_of_another_kind(saved, entry):
 
 def test_an_archive_without_metadata(tmp_path):
     np.savez(tmp_path / "plain.npz", x=np.ones(2))
-    refused(tmp_path / "plain.npz")
+    refused(tmp_path / "plain.npz", "it has no __metadata__")
+
+
+def test_metadata_of_more_than_a_mebibyte(saved):
+    with pytest.raises(ArgumentError, match="more than 1 MiB"):
+        save_checkpoint(saved, {}, {"a": "x" * 2**20})
+    long = npy(np.array(b"[" + b"{}," * 2**19 + b"{}]"))
+    refused(rewritten(saved, {"__metadata__.npy": long}), "its metadata has more than 1 MiB")
+
+
+def test_tensors_take_no_more_memory_than_the_file(tmp_path):
+    save_checkpoint(tmp_path / "c", {"x": np.zeros(2**20), "y": np.zeros(2**20)}, {})
+    tracemalloc.start()
+    try:
+        kept = load_checkpoint(tmp_path / "c")
+        assert tracemalloc.get_traced_memory()[1] < 1.1 * (tmp_path / "c").stat().st_size
+    finally:
+        tracemalloc.stop()
+    assert kept[0]["x"].shape == (2**20,)
 
 
 def test_other_byte_orders_and_layouts_are_read(saved):

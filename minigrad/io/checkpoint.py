@@ -13,12 +13,18 @@ from typing import IO, Any
 
 import numpy as np
 
-from minigrad.creation import asarray, tensor
+from minigrad.creation import asarray
 from minigrad.errors import ArgumentError, DataError
 from minigrad.io.atomic import atomic_write
 from minigrad.tensor import Tensor
 
 METADATA = "__metadata__"
+
+MAX_METADATA = 2**20
+"""Bytes of JSON: what is made of it takes up to 30 times as many."""
+
+PART = 2**18
+"""Bytes that are read at once."""
 
 MAX_NAME = 2**16 - 1
 """Bytes in the name of an entry of a zip archive."""
@@ -38,7 +44,7 @@ def save_checkpoint(
     tensors
         By name: printable characters but the backslash, at most 65,531 bytes in UTF-8, and not `__metadata__`.
     metadata
-        Whatever JSON can say.
+        Whatever JSON can say in 1 MiB.
 
     Raises
     ------
@@ -63,6 +69,8 @@ def save_checkpoint(
         text = json.dumps(dict(metadata)).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise ArgumentError(f"save_checkpoint: the metadata cannot be written as JSON: {error}") from error
+    if len(text) > MAX_METADATA:
+        raise ArgumentError(f"save_checkpoint: the metadata has more than {MAX_METADATA >> 20} MiB as JSON")
     arrays = {name: asarray(value).detach().numpy() for name, value in tensors.items()}
     with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in {METADATA: np.array(text), **arrays}.items():
@@ -71,7 +79,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `save_checkpoint` wrote. The file is not trusted, and takes no more memory than it is long.
+    """Read what `save_checkpoint` wrote. The file is not trusted: its tensors take no more memory than it is long.
 
     Returns
     -------
@@ -94,10 +102,15 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], di
             for entry in entries:
                 with archive.open(entry) as opened:
                     arrays[entry.filename.removesuffix(".npy")] = _read_array(opened, entry.file_size)
-        metadata = json.loads(arrays.pop(METADATA).item())
+        if METADATA not in arrays:
+            raise DataError(f"it has no {METADATA}")
+        text = arrays.pop(METADATA).item()
+        if len(text) > MAX_METADATA:
+            raise DataError(f"its metadata has more than {MAX_METADATA >> 20} MiB")
+        metadata = json.loads(text)
         if not isinstance(metadata, dict):
             raise DataError("its metadata is not a JSON object")
-        return {name: tensor(array) for name, array in arrays.items()}, metadata
+        return {name: asarray(array) for name, array in arrays.items()}, metadata
     except OSError as error:
         raise DataError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
     except DataError as error:
@@ -118,4 +131,9 @@ def _read_array(file: IO[bytes], size: int) -> np.ndarray:
         raise DataError("it holds Python objects")
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != size - file.tell():
         raise DataError("an array has not the size that it claims")
-    return np.frombuffer(file.read(), dtype).reshape(shape, order="F" if fortran_order else "C")
+    data = np.empty(size - file.tell(), np.uint8)
+    for start in range(0, data.size, PART):  # zipfile holds what it reads twice
+        part = data[start : start + PART]
+        if file.readinto(part) != part.size:  # type: ignore[attr-defined]
+            raise DataError("an array is cut off")
+    return data.view(dtype).reshape(shape, order="F" if fortran_order else "C")
