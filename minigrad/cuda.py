@@ -3,10 +3,21 @@
 What it is asked to compute runs later, in order; whoever reads a value (`item`, `numpy`, `print`) waits for it.
 """
 
+from minigrad.errors import ArgumentError
+from minigrad.kernels.cuda import precision
 from minigrad.kernels.cuda.driver import MemoryStats
 from minigrad.kernels.cuda.machine import is_available, machine
 
-__all__ = ["MemoryStats", "device_name", "is_available", "memory_stats", "release_memory", "synchronize"]
+__all__ = [
+    "MemoryStats",
+    "allow_tf32",
+    "device_name",
+    "is_available",
+    "memory_stats",
+    "release_memory",
+    "synchronize",
+    "tf32_is_allowed",
+]
 
 
 def device_name() -> str:
@@ -50,3 +61,40 @@ def release_memory() -> None:
     ...     mg.cuda.release_memory()
     """
     machine().release_memory()
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Choose whether tensor cores may compute convolutions and matrix products of float32, from the next op on.
+
+    They round both factors of each product to TF32, which has 11 bits of precision where float32 has 24; the sums are
+    of float32. At the start they may not.
+
+    Parameters
+    ----------
+    allowed
+        True or False; for this process, gradients included.
+
+    Raises
+    ------
+    ArgumentError
+        If it is neither.
+
+    Examples
+    --------
+    >>> mg.cuda.allow_tf32(True)
+    >>> mg.cuda.tf32_is_allowed()
+    True
+    >>> mg.cuda.allow_tf32(False)
+    """
+    if not isinstance(allowed, bool):
+        raise ArgumentError(f"allow_tf32: allowed must be True or False, not {allowed!r}")
+    precision.choose(allowed)
+
+
+def tf32_is_allowed() -> bool:
+    """Return what `allow_tf32` has chosen.
+
+    >>> mg.cuda.tf32_is_allowed()
+    False
+    """
+    return precision.tf32()

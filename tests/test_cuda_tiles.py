@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import minigrad as mg
 from minigrad.kernels import cuda, reference
 from tests import profiles
 
 if not cuda.is_available():
     pytest.skip("needs a GPU, or NUMBA_ENABLE_CUDASIM=1 in the environment", allow_module_level=True)
 
-from minigrad.kernels.cuda import conv, conv_pool, matmul, plans
+from minigrad.kernels.cuda import conv, conv_pool, matmul, plans, precision
 from minigrad.kernels.cuda.plans import Axis, Product, compute, divisor, evenly, place
 from minigrad.kernels.cuda.products import Tile
 from minigrad.kernels.geometry import output_size
@@ -102,11 +103,13 @@ def test_matrix_products(data):
     assert result.dtype == x.dtype
 
 
-def small(tile, parts, along, size=(5, 22, 19), large=False, padding=1):
+def small(tile, parts, along, size=(5, 22, 19), padding=1, bits=None):
     """A product of one kind with a window of 3 that slides over lines, computed by a given tile; and its value."""
     (m, n, channels), taps = size, 3
     rng = np.random.default_rng(0)
     weight, x = rng.standard_normal((m, channels * taps)).astype("f4"), rng.standard_normal((channels, n)).astype("f4")
+    if bits:
+        weight, x = (np.round(array * (1 << (bits - 4))).astype("f4") for array in (weight, x))
     width = n + 2 * padding - taps + 1
     window, spots = np.arange(taps), np.arange(width) - padding
     terms = np.stack([(np.arange(channels)[:, None] * n + window).reshape(-1), np.tile(window, channels)], axis=1)
@@ -116,7 +119,7 @@ def small(tile, parts, along, size=(5, 22, 19), large=False, padding=1):
         evenly(m, channels * taps, 0, width),
         Axis(width, columns, (0, 0, 0)),
         Axis(len(terms), terms, (0, 0, 0)),
-        Axis(1, np.full((1, 3), 0), (0, 0, 1 << 31 if large else 0)),
+        Axis(1, np.full((1, 3), 0), (0, 0, 0)),
     )
     last = None if padding == 0 else (0, n - 1)
     product = Product(np.dtype("f4"), m * width, axes, *along, tile, parts, last)
@@ -152,6 +155,22 @@ def test_long_images():
     assert_near(
         conv.conv2d(cuda.from_numpy(x), cuda.from_numpy(weight), **options), reference.conv2d(x, weight, **options)
     )
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("side", [64, 128])
+def test_tensor_cores(side, parts):
+    """Sums of products of numbers of 11 bits, which are exact in both ways, and of others, which are rounded."""
+    tile = Tile(side, 8)
+    precision.choose(True)
+    try:
+        near, exact = small(tile, parts, ("terms", "outer"), size=(side - 3, side + 9, 5))
+        values = cuda.to_numpy(near)
+        error = np.abs(values - exact).max() / np.abs(exact).max()
+        assert 1e-6 < error < 1e-3  # so they were rounded
+        assert_near(*small(tile, parts, ("terms", "outer"), size=(side - 3, side + 9, 5), bits=11))
+    finally:
+        precision.choose(False)
 
 
 def test_what_repeats():
@@ -209,3 +228,9 @@ def test_fused_with_a_pool(case, data):
     assert_near(gradients[2], through.sum(axis=(0, 2, 3)))
     nothing = conv_pool.conv2d_pool_backward(given_g, (False,) * 3, inputs, None, kept, pool=pool, relu=relu, **options)
     assert nothing == (None, None, None)
+
+
+def test_the_switch_of_tensor_cores():
+    with pytest.raises(mg.ArgumentError, match="allowed must be True or False, not 1"):
+        mg.cuda.allow_tf32(1)
+    assert not mg.cuda.tf32_is_allowed()

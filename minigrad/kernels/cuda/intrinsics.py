@@ -72,6 +72,28 @@ if SIMULATED:
 
         return add
 
+    @functools.cache
+    def tensor_products(depth: int, line: int) -> Any:
+        """total[i, j] + the sum over k of x[k, i] * y[k, j], by the tensor cores, for 64 x 32 numbers of a warp.
+
+        The factors are rounded to TF32, to 11 bits. Lane 4 g + q has of the tile 8 rows, g, g + 8, g + 16, ..., and 8
+        columns, 2 q and 2 q + 1, and those 8, 16 and 24 further. The operands lie in shared memory, line after line;
+        `at` and `beside` are elements g of line q of the tile's first numbers, both multiples of 8 but for g.
+        """
+
+        def rounded(x: Any) -> Any:
+            return ((x.view(np.uint32) + np.uint32(1 << 12)) & np.uint32(0xFFFFE000)).view(np.float32)
+
+        def add(total: Any, x: Any, at: int, y: Any, beside: int) -> Any:
+            first, row = divmod(at, line)
+            g, q = row % 8, first % 4
+            lines = (first - q + np.arange(depth))[:, None] * line
+            rows = row + 8 * np.arange(8)
+            columns = beside % line - g + 2 * q + np.array([0, 1, 8, 9, 16, 17, 24, 25])
+            return total + (rounded(x[lines + rows]).T @ rounded(y[lines + columns])).reshape(-1)
+
+        return add
+
     def store_each(pointer: Any, total: Any, rows: Any, columns: Any) -> None:
         """Write total[i, j] at rows[i] + columns[j], where neither of the two is negative."""
         for i, row in enumerate(rows):
@@ -265,6 +287,58 @@ else:
                     down, across = (numbers(builder, kind, one, k, _alignment(x)) for one in (first, second))
                     for e, (a, b) in enumerate((a, b) for a in down for b in across):
                         sums[e] = builder.fma(a, b, sums[e]) if floating else builder.add(sums[e], builder.mul(a, b))
+                return cgutils.pack_array(builder, sums)
+
+            return total(total, x, at, y, beside), generate
+
+        return add
+
+    @functools.cache
+    def tensor_products(depth: int, line: int) -> Any:
+        """total[i, j] + the sum over k of x[k, i] * y[k, j], by the tensor cores, for 64 x 32 numbers of a warp.
+
+        The factors are rounded to TF32, to 11 bits. Lane 4 g + q has of the tile 8 rows, g, g + 8, g + 16, ..., and 8
+        columns, 2 q and 2 q + 1, and those 8, 16 and 24 further. The operands lie in shared memory, line after line;
+        `at` and `beside` are elements g of line q of the tile's first numbers, both multiples of 8 but for g.
+        """
+        step = 8 if depth % 8 == 0 else 4  # terms of one instruction
+
+        def rounded(builder: Any, first: Any, places: list[int]) -> list[Any]:
+            found = []
+            for start in places:
+                one = builder.load(builder.gep(first, [ir.Constant(ir.IntType(32), start)], inbounds=True))
+                found.append(_assembly(builder, ir.IntType(32), [one], "cvt.rna.tf32.f32 $0, $1;", "=r,f"))
+            return found
+
+        def multiplied(builder: Any, sums: list[Any], a: list[Any], b: list[Any]) -> list[Any]:
+            """Four sums, of two rows and two columns, with the products of one instruction added."""
+            names = [f"${k}" for k in range(8 + len(a) + len(b))]
+            of_a, of_b = names[4 : 4 + len(a)], names[4 + len(a) : 4 + len(a) + len(b)]
+            groups = ", ".join(f"{{{', '.join(group)}}}" for group in (names[:4], of_a, of_b, names[-4:]))
+            result = _assembly(
+                builder,
+                ir.LiteralStructType([ir.FloatType()] * 4),
+                [*a, *b, *sums],
+                f"mma.sync.aligned.m16n8k{step}.row.col.f32.tf32.tf32.f32 {groups};",
+                ",".join(["=f"] * 4 + ["r"] * (len(a) + len(b)) + ["f"] * 4),
+            )
+            return [builder.extract_value(result, e) for e in range(4)]
+
+        @intrinsic
+        def add(typing: Any, total: Any, x: Any, at: Any, y: Any, beside: Any) -> Any:
+            def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                sums = [builder.extract_value(args[0], e) for e in range(64)]
+                first, second = (builder.gep(args[k], [args[k + 1]], inbounds=True) for k in (1, 3))
+                for k in range(0, depth, step):
+                    lines = [line * one for one in range(k, k + step, 4)]
+                    right = [rounded(builder, second, [one + 8 * j for one in lines]) for j in range(4)]
+                    for i in range(4):
+                        left = rounded(builder, first, [one + 16 * i + h for one in lines for h in (0, 8)])
+                        for j in range(4):
+                            places = [(2 * i + h) * 8 + 2 * j + e for h in (0, 1) for e in (0, 1)]
+                            new = multiplied(builder, [sums[e] for e in places], left, right[j])
+                            for e, one in zip(places, new, strict=True):
+                                sums[e] = one
                 return cgutils.pack_array(builder, sums)
 
             return total(total, x, at, y, beside), generate

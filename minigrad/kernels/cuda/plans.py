@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.kernels.cuda import reductions
+from minigrad.kernels.cuda import precision, reductions
 from minigrad.kernels.cuda.array import Array, empty, from_numpy
 from minigrad.kernels.cuda.machine import SIMULATED, machine
 from minigrad.kernels.cuda.products import Form, Tile, field, one_by_one, tiled
@@ -164,9 +164,7 @@ class Product:
         ]
         even = len(terms.entries) == 1 and not terms.entries.any()
         kind = "evenly" if even else "list" if terms.size <= len(terms.entries) else "repeated"
-        form = Form(left, right, kind, last is not None, large)
-        self.kernel = one_by_one(form, dtype) if tile == SINGLE else tiled(tile, form, dtype)
-        self.threads = 0 if tile == SINGLE else tile.threads
+        self.dtype, self.tile, self.form = dtype, tile, Form(left, right, kind, last is not None, large)
         tiles = -(-rows.size // tile.side), -(-columns.size // tile.side)
         length = -(-terms.size // (parts * tile.depth)) * tile.depth
         fours = columns.by_fours(2) and rows.multiples(2) and batches.multiples(2) and size % 4 == 0
@@ -177,10 +175,13 @@ class Product:
 
     def __call__(self, out: Array, left: Array, right: Array) -> None:
         """Compute the output in one piece, or its parts one behind the other."""
-        if not self.threads:
-            self.kernel.over(self.blocks, out, left, right, self.lists, *self.axes, self.grid)
+        args = out, left, right, self.lists, *self.axes, self.grid
+        if self.tile == SINGLE:
+            one_by_one(self.form, self.dtype).over(self.blocks, *args)
         elif self.blocks:
-            self.kernel(self.blocks, self.threads, out, left, right, self.lists, *self.axes, self.grid)
+            tensor = precision.tf32() and self.dtype == np.float32 and self.tile.each == 8
+            kernel = tiled(self.tile, self.form._replace(tensor=tensor), self.dtype)
+            kernel(self.blocks, self.tile.threads, *args)
 
 
 def _coordinates(places: np.ndarray) -> tuple[int, int]:

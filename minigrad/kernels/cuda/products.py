@@ -33,6 +33,7 @@ from minigrad.kernels.cuda.intrinsics import (
     shared,
     store_each,
     store_fours,
+    tensor_products,
     zeros,
 )
 from minigrad.kernels.cuda.machine import SIMULATED
@@ -55,16 +56,12 @@ class Tile(NamedTuple):
         return 4 * self.threads // self.side
 
 
-PAD = 4
-"""Elements behind each line in shared memory, so that threads along a column use other banks."""
-
-
 class Form(NamedTuple):
     """For what a kernel is compiled beside its tile and dtype.
 
     `left` and `right` say along what the neighbours among the threads load an operand: "terms" or "outer", its rows or
     columns. `terms` says where the terms lie: in a "list", in one that is "repeated", or "evenly". `checked` says
-    whether places can be outside, `large` whether indices need 64 bits.
+    whether places can be outside, `large` whether indices need 64 bits, `tensor` whether tensor cores compute.
     """
 
     left: str
@@ -72,6 +69,7 @@ class Form(NamedTuple):
     terms: str
     checked: bool
     large: bool
+    tensor: bool = False
 
 
 def field(large: bool) -> int:
@@ -119,16 +117,57 @@ def lookups(form: Form) -> tuple[Any, ...]:
     return index, quotient, spot, term, inside
 
 
+def by_outer_products(tile: Tile, index: Any) -> tuple[Any, ...]:
+    """The length of a line in shared memory; functions: add products, a thread's corner, its rows and columns."""
+    (side, each), line = tile, tile.side + 4  # so that threads along a column use other banks
+    per_line, group, across = side // each, 4 * side // each, min(8, side // each)
+
+    def corner(thread: Any) -> Any:
+        """8 x 4 neighbours share what they read."""
+        strip = thread // (across * per_line)
+        return index(thread // across % per_line * 4), index((thread % across + strip * across) * 4)
+
+    def own(rows: Any, columns: Any, thread: Any) -> Any:
+        y, x = corner(thread)
+        down, beside = load4(rows, y), load4(columns, x)
+        if each == 8:
+            return down + load4(rows, index(y + group)), beside + load4(columns, index(x + group))
+        return down, beside
+
+    return line, outer_products(each, tile.depth, line, group), corner, own
+
+
+def by_tensor_cores(tile: Tile, index: Any) -> tuple[Any, ...]:
+    """The same for warps that compute 64 x 32 numbers each."""
+    line, warps = tile.side + 8, tile.side // 64  # so that the lanes of a warp use all banks
+
+    def corner(thread: Any) -> Any:
+        warp, lane = thread // 32, thread % 32
+        start = lane % 4 * line + lane // 4
+        return index(warp % warps * 64 + start), index(warp // warps * 32 + start)
+
+    def own(rows: Any, columns: Any, thread: Any) -> Any:
+        warp, lane = thread // 32, thread % 32
+        y, x = index(warp % warps * 64 + lane // 4), index(warp // warps * 32 + lane % 4 * 2)
+        upper = rows[y], rows[index(y + 8)], rows[index(y + 16)], rows[index(y + 24)]
+        lower = rows[index(y + 32)], rows[index(y + 40)], rows[index(y + 48)], rows[index(y + 56)]
+        near = columns[x], columns[index(x + 1)], columns[index(x + 8)], columns[index(x + 9)]
+        far = columns[index(x + 16)], columns[index(x + 17)], columns[index(x + 24)], columns[index(x + 25)]
+        return upper + lower, near + far
+
+    return line, tensor_products(tile.depth, line), corner, own
+
+
 @functools.cache
 def tiled(tile: Tile, form: Form, dtype: np.dtype) -> Kernel:
     """The kernel in which each block computes a tile."""
     number, word = element(dtype), numba.int64 if form.large else numba.int32
     index, quotient, spot, term, inside = lookups(form)
     (side, each), depth, threads = tile, tile.depth, tile.threads
-    line, apart, group, per_line = side + PAD, threads // depth, 4 * side // each, side // each
-    size, sums, beside = depth * line, each * each, min(8, per_line)
+    line, add, corner, own = (by_tensor_cores if form.tensor else by_outer_products)(tile, index)
+    apart, sums, by_fours = threads // depth, each * each, not form.tensor
+    size = depth * line
     room = 2 * size
-    add = outer_products(each, depth, line, group)
 
     def clamped(lists: Any, axis: Any, start: Any, i: Any) -> Any:
         """An operand's index, counted from `start`, and place; beyond the end, where nothing is kept, the last ones."""
@@ -200,12 +239,6 @@ def tiled(tile: Tile, form: Form, dtype: np.dtype) -> Kernel:
         row, column = index((block - strip * grid[0]) * side), index((strip - sheet * grid[3]) * side)
         return row, column, index(sheet - batch * grid[6]), batch
 
-    def corner(thread: Any) -> Any:
-        """The first row and column of a thread in the tile; 8 x 4 neighbours share what they read."""
-        return index(thread // beside % per_line * 4), index(
-            (thread % beside + thread // (beside * per_line) * beside) * 4
-        )
-
     @kernel(threads=threads, resident=512 // threads)
     def multiply(
         out: Any, left: Any, right: Any, lists: Any, rows: Any, columns: Any, terms: Any, batches: Any, grid: Any
@@ -247,10 +280,8 @@ def tiled(tile: Tile, form: Form, dtype: np.dtype) -> Kernel:
             fetched()
             cuda.syncthreads()
 
-        down, across = load4(out_rows, y), load4(out_columns, x)
-        if each == 8:
-            down, across = down + load4(out_rows, index(y + group)), across + load4(out_columns, index(x + group))
-        if grid[12]:
+        down, across = own(out_rows, out_columns, thread)
+        if by_fours and grid[12]:
             store_fours(out, total, down, across)
         else:
             store_each(out, total, down, across)
