@@ -14,6 +14,9 @@ from minigrad.ops.samples import Call, Draw
 
 Key = tuple[Any, ...]
 
+HOLE = np.zeros((), bool)
+"""The element of arrays that are there for their shape, as small as an element can be."""
+
 
 def key_sample(draw: Draw, shape: tuple[int, ...]) -> Key:
     """A key of every sort: integers, slices, None, Ellipsis, index arrays, a mask."""
@@ -107,8 +110,9 @@ def scatter(g: Any, key: Any, /, *, shape: tuple[int, ...]) -> Any:
     """
     variable("scatter", "g", g)
     sizes = shape_of("scatter", shape)
-    canonical = canonical_key("scatter", key, np.broadcast_to(np.zeros(()), sizes))
-    selected = np.broadcast_to(np.zeros(()), sizes)[canonical].shape
+    whole = np.broadcast_to(HOLE, sizes)
+    canonical = canonical_key("scatter", key, whole)
+    selected = whole[canonical].shape
     headline = f"scatter: the key selects shape {selected}, but g has {g.shape}"
     require(selected == g.shape, ShapeError, headline, [("g", "", g)])
     return (g,), {"key": canonical, "shape": sizes}
@@ -168,7 +172,7 @@ def index_put(x: Any, key: Any, value: Any, /) -> Any:
     canonical = canonical_key("index_put", key, x)
     (new,) = operands("index_put", ("value",), (value,)) if isinstance(value, Variable) else (value,)
     x, new = operands("index_put", ("x", "value"), (x, new))
-    selected = np.broadcast_to(np.zeros(()), x.shape)[canonical].shape
+    selected = np.broadcast_to(HOLE, x.shape)[canonical].shape
     try:
         fits = np.broadcast_shapes(new.shape, selected) == selected
     except ValueError:
@@ -228,9 +232,8 @@ def _index(op: str, part: Any) -> Any:
         if isinstance(part, slice):
             part.indices(0)
             return part
-        if isinstance(part, Variable):
-            part = kernels.backend(part.device).to_numpy(part._array)
-        array = np.array(part)
+        shared = isinstance(part, Variable)  # an array that nobody changes
+        array = kernels.backend(part.device).to_numpy(part._array) if shared else np.asarray(part)
     except (TypeError, ValueError):
         raise IndexingError(f"{op}: {part!r} is not an index") from None
     if array.size == 0 and isinstance(part, list):
@@ -238,9 +241,9 @@ def _index(op: str, part: Any) -> Any:
     if array.dtype.kind not in "biu":
         what = f"an index of dtype {array.dtype}" if array.ndim else f"{part!r} is not an index"
         raise IndexingError(f"{op}: {what}\nhint: indices are integers or booleans")
-    if array.dtype == bool:
-        return array
-    return int(array) if array.ndim == 0 else array.astype(np.int64)
+    if array.ndim == 0 and array.dtype != bool:
+        return int(array)
+    return array.astype(array.dtype if array.dtype == bool else np.int64, copy=not shared)
 
 
 def _width(part: Any) -> int:
@@ -259,11 +262,14 @@ def _check_range(op: str, part: Any, axis: int, x: Any) -> None:
         if part.shape != covered:
             raise IndexingError(f"{op}: a mask of shape {part.shape} on axes of shape {covered}")
         return
-    values = np.ravel(part)
-    wrong = values[(values < -size) | (values >= size)]
-    if wrong.size:
+    if isinstance(part, np.ndarray):
+        low, high = (part.min(), part.max()) if part.size else (0, -1)
+    else:
+        low = high = part
+    if low < -size or high >= size:
+        wrong = low if low < -size else high
         raise IndexingError(
-            message(f"{op}: index {wrong[0]} is out of range for axis {axis} with size {size}", [("x", "", x)])
+            message(f"{op}: index {wrong} is out of range for axis {axis} with size {size}", [("x", "", x)])
         )
 
 

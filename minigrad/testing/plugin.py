@@ -1,3 +1,0 @@
-"""Where the plugin was."""
-
-from minigrad_pytest import *  # noqa: F403
