@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 EXTRAS ?= dev
 
-.PHONY: demo test lint format clean
+.PHONY: demo test test-cuda test-ptx lint format clean
 
 demo: $(VENV)/installed-demos
 	$(BIN)/python -m demos.scenes $(ARGS)
@@ -14,6 +14,16 @@ demo: $(VENV)/installed-demos
 # worksteal: each worker begins in a part of its own, so that no two compile the same kernels at the same time.
 test: $(VENV)/installed-$(EXTRAS)
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+# Kernels of the GPU in numba's simulator, for which numba asks when it is imported: a process of its own.
+ON_DEVICE := oracle or float32 or repeats or derivatives or composition or test_cuda_tiles
+test-cuda: $(VENV)/installed-$(EXTRAS)
+	NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest -n auto --dist worksteal --minigrad-device cuda \
+		tests/test_ops.py tests/test_cuda_tiles.py -k "$(ON_DEVICE)" $(ARGS)
+
+# Kernels of the GPU compiled without one; numba-cuda takes the place of numba's own, so VENV should be another one.
+test-ptx: $(VENV)/installed-ptx
+	$(BIN)/python -m tests.ptx $(ARGS)
 
 lint: $(VENV)/installed-$(EXTRAS)
 	$(BIN)/ruff check .

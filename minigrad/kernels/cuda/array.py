@@ -1,5 +1,6 @@
 """Arrays in the memory of a GPU: a buffer, and how an array lies in it."""
 
+import functools
 import math
 from typing import Any
 
@@ -78,6 +79,7 @@ class Array:
         return exchange.to_dlpack(self, stream, max_version, copy)
 
 
+@functools.lru_cache(maxsize=4096)
 def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The strides of elements that lie one after another.
 
