@@ -44,7 +44,7 @@ ARCHITECTURES = "sm_80", "sm_90"
 CAPABILITY = 8, 0  # of the PTX, which is assembled for both
 
 DOUBLE = {"sin": "arguments beyond 1e5 are reduced in float64", "cos": "as sin"}
-"""Functions that may use float64 in float32: those of libdevice, for rare arguments."""
+"""What computes float32 by way of float64, in libdevice, and where."""
 
 
 class Note:
@@ -100,7 +100,7 @@ def note_all(examples: int) -> list[str]:
     for name in sorted(REGISTRY):
         for dtype in "float32", "float64":
             missing |= _note_op(name, dtype, examples)
-    for work in _layers, _optimizers:
+    for work in _layers, _long_and_random, _optimizers:
         missing |= _attempt(work)
     for module in pkgutil.iter_modules(cuda.__path__):  # their kernels shall have been asked for by now
         if module.name != "simulator":
@@ -180,6 +180,15 @@ def _layers() -> None:
             z.backward(mg.ones(z.shape, dtype=dtype, device="cuda"))
 
 
+def _long_and_random() -> None:
+    """What samples are too small for, and what draws random numbers."""
+    for dtype in "float32", "float64":
+        mg.cumulative_sum(mg.ones((2, 100_000), dtype=dtype, device="cuda"), axis=1)
+        x = mg.ones((100, 100), dtype=dtype, device="cuda")
+        nn.Dropout()(x)
+        x[mg.tensor([3, 1], device="cuda")] = 0.0
+
+
 def _optimizers() -> None:
     for make in (
         *(lambda p: optim.SGD(p, lr=1), lambda p: optim.SGD(p, lr=1, momentum=0.9, nesterov=True, weight_decay=1)),
@@ -246,7 +255,7 @@ def _judge(row: Row, text: str) -> str:
     exempt = any(re.search(rf"\b{name}\b", row.kernel) for name in DOUBLE)
     if floats == {"float32"} and ".f64" in text and not exempt:
         return "float64 in float32"
-    if "in_step" in row.kernel and floats == {"float32"} and not row.wide:
+    if row.kernel.startswith("elementwise.in_step") and floats == {"float32"} and not row.wide:
         return "no wide loads"
     return ""
 
