@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from minigrad.dtypes import is_floating
-from minigrad.errors import ArgumentError, DtypeError, ShapeError
+from minigrad.errors import ArgumentError, DtypeError, ShapeError, message
 from minigrad.kernels import reference
 from minigrad.kernels.geometry import output_size
 from minigrad.ops.checks import integer, operands, pair, require, shape_of
@@ -28,19 +27,15 @@ def settings(op: str, stride: Any, padding: Any, dilation: Any, groups: Any) -> 
 def arrays(op: str, names: tuple[str, str], values: tuple[Any, Any], letters: tuple[str, str]) -> list[Any]:
     """Two float tensors with as many axes as letters."""
     inputs = operands(op, names, values)
+    wanted = [len(letter.split()) for letter in letters]
+    if [len(value.shape) for value in inputs] == wanted and inputs[0].dtype.kind == "f":
+        return inputs
     rows = [(name, letter, value) for name, letter, value in zip(names, letters, inputs, strict=True)]
-    for name, letter, value in rows:
-        ndim, wanted = len(value.shape), len(letter.split())
-        hint = "one image needs a batch axis: x.expand_dims(axis=0)" if ndim == wanted - 1 else ""
-        require(ndim == wanted, ShapeError, f"{op}: {name} has {ndim} axes, not the {wanted} of ({letter})", rows, hint)
-    require(
-        is_floating(inputs[0].dtype),
-        DtypeError,
-        f"{op}: computes with floats only",
-        rows,
-        "convert with astype",
-    )
-    return inputs
+    for (name, letter, value), count in zip(rows, wanted, strict=True):
+        ndim = len(value.shape)
+        hint = "one image needs a batch axis: x.expand_dims(axis=0)" if ndim == count - 1 else ""
+        require(ndim == count, ShapeError, f"{op}: {name} has {ndim} axes, not the {count} of ({letter})", rows, hint)
+    raise DtypeError(message(f"{op}: computes with floats only", rows, "convert with astype"))
 
 
 def output_shape(
@@ -51,19 +46,21 @@ def output_shape(
     A stride that leads out of the image at once becomes the shortest that does: kernels may take memory for each step.
     """
     (n, c, *image), (o, depth, *window), groups = x, weight, options["groups"]
-    hint = f"with groups={groups} the weight needs shape {(o, c // groups, *window)}"
-    headline = f"{op}: channels differ, c={c} in x but c={depth * groups} in weight"
-    require(c == depth * groups, ShapeError, headline, rows, hint)
-    headline = f"{op}: {o} output channels do not split into {groups} groups"
-    require(o % groups == 0, ShapeError, headline, rows, "o must be a multiple of groups")
+    if c != depth * groups:
+        hint = f"with groups={groups} the weight needs shape {(o, c // groups, *window)}"
+        raise ShapeError(message(f"{op}: channels differ, c={c} in x but c={depth * groups} in weight", rows, hint))
+    if o % groups:
+        headline = f"{op}: {o} output channels do not split into {groups} groups"
+        raise ShapeError(message(headline, rows, "o must be a multiple of groups"))
     require(min(window) > 0, ShapeError, f"{op}: the window has no elements", rows)
     sizes, strides = [], []
-    for axis, letter in enumerate(letters):
-        stride, padding, dilation = (options[name][axis] for name in ("stride", "padding", "dilation"))
-        covered, size = dilation * (window[axis] - 1) + 1, image[axis] + 2 * padding
-        headline = f"{op}: the window does not fit, it covers {covered} of {letter}={size}, padding included"
-        require(covered <= size, ShapeError, headline, rows, "enlarge the image or the padding")
-        sizes.append(output_size(image[axis], window[axis], stride, padding, dilation))
+    settings = zip(letters, image, window, options["stride"], options["padding"], options["dilation"], strict=True)
+    for letter, side, taps, stride, padding, dilation in settings:
+        covered, size = dilation * (taps - 1) + 1, side + 2 * padding
+        if covered > size:
+            headline = f"{op}: the window does not fit, it covers {covered} of {letter}={size}, padding included"
+            raise ShapeError(message(headline, rows, "enlarge the image or the padding"))
+        sizes.append(output_size(side, taps, stride, padding, dilation))
         strides.append(min(stride, size))
     options["stride"] = tuple(strides)
     return (n, o, *sizes)
