@@ -6,13 +6,16 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks import report
 from benchmarks.compare import Pace, compare
-from benchmarks.row import Row
-from benchmarks.suites import NAMES, rows
+from benchmarks.row import DEVICE, Row
+from benchmarks.suites import AT_BATCH, NAMES, at_batch, rows
 from benchmarks.suites.peers import PACKAGES
-from benchmarks.worker import PRECISION
+from benchmarks.worker import ON_CPU, PRECISION, TF32
 from demos.cli import Parser, progress
+from minigrad import kernels
 from minigrad.errors import ArgumentError
 
 QUICK = Pace(rounds=2, seconds=0.02)
@@ -22,7 +25,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     options = parse(arguments)
     chosen = select(options.suite, options.match)
+    for size in options.batches:
+        chosen += [(suite, at_batch(row, size)) for suite, row in chosen if row.at_batch and AT_BATCH not in row.name]
     libraries = [name for name in ("torch", *PACKAGES) if importlib.util.find_spec(name)]
+    if options.device != "cpu":
+        kernels.backend(options.device).from_numpy(np.zeros(1))  # says what is missing
+        libraries = [ON_CPU, *(["torch"] if "torch" in libraries and torch_finds_a_gpu() else [])]
+    os.environ[DEVICE] = options.device
+    if options.tf32:
+        os.environ[TF32] = "1"
     if options.conv_precision:
         os.environ[PRECISION] = options.conv_precision
     results = []
@@ -41,6 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def torch_finds_a_gpu() -> bool:
+    """Whether PyTorch is built for CUDA and finds a GPU."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = Parser("python -m benchmarks", description="Time minigrad beside PyTorch, in turns, on this machine.")
@@ -49,6 +67,15 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--threads", type=thread_counts, default="1,2", metavar="COUNTS", help="in turn (default: 1,2)")
     add("--match", default="", metavar="TEXT", help="only rows with this text in their names")
     precisions = ("highest", "high", "medium")
+    add("--device", choices=kernels.DEVICES, default="cpu", help="where both compute (default: cpu)")
+    add("--tf32", action="store_true", help="on a GPU, let PyTorch round to TF32, which it does not by default here")
+    add(
+        "--batches",
+        type=sizes,
+        default=(),
+        metavar="SIZES",
+        help="also time whole training steps at these, as 256,1024",
+    )
     add("--conv-precision", choices=precisions, help="of minigrad's 3x3 convolutions (default: the library's)")
     add("--json", type=Path, metavar="FILE", help="also write the rows here")
     add("--png", type=Path, metavar="FILE", help="also draw the ratios here")
@@ -63,6 +90,13 @@ def suites(text: str) -> tuple[str, ...]:
         if name not in NAMES:
             raise argparse.ArgumentTypeError(f"no suite {name!r}; there are {', '.join(NAMES)}")
     return chosen
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """Read whole numbers above 0, with commas between."""
+    if not all(part.isdecimal() and int(part) for part in text.split(",")):
+        raise argparse.ArgumentTypeError(f"{text!r} is not whole numbers above 0, with commas between")
+    return tuple(map(int, text.split(",")))
 
 
 def thread_counts(text: str) -> tuple[int, ...]:

@@ -10,7 +10,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Self
 
-from benchmarks.row import FLAT, Row
+from benchmarks.row import FLAT, Row, device
+from benchmarks.worker import ON_CPU
 from minigrad.errors import MinigradError
 
 POOLS = ("OMP", "OPENBLAS", "MKL", "NUMBA", "VECLIB_MAXIMUM")
@@ -113,9 +114,10 @@ def compare(
         meanwhile. What was not measured is None.
     """
     with ExitStack() as stack:
+        everywhere = ("ours", "torch", ON_CPU)
         workers = {name: stack.enter_context(Worker(name, threads)) for name in ("ours", *libraries)}
         for suite, row in rows:
-            sides = {name: worker for name, worker in workers.items() if name in ("ours", "torch", *row.peers)}
+            sides = {name: worker for name, worker in workers.items() if name in (*everywhere, *row.peers)}
             turns = _take_turns(suite, row, sides, pace)
             yield _result(suite, row, threads, turns)
 
@@ -158,7 +160,7 @@ def _result(suite: str, row: Row, threads: int, turns: list[Turns]) -> dict[str,
 
 
 def _memory(suite: str, row: Row, threads: int, side: Turns) -> int | None:
-    if row.at_batch is None:
+    if row.at_batch is None or device() != "cpu":
         return None
     with Worker(side.worker.library, threads) as fresh:
         return fresh.ask(memory=[suite, row.name], layout=side.layout)["bytes"]

@@ -4,6 +4,7 @@ A side is a function that prepares its tensors once and returns the call to time
 library runs in a process of its own, and PyTorch's must not see minigrad, whose import changes how memory is freed.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 Step = Callable[[], object]
+DEVICE = "BENCHMARKS_DEVICE"  # in the environment of the processes
 FLAT, IMAGES = ("contiguous",), ("NCHW", "channels_last")
 
 
@@ -54,6 +56,26 @@ class Row:
 def normal(*shape: int, seed: int = 0, dtype: str = "float32") -> np.ndarray:
     """Draw standard normal numbers, the same on every side."""
     return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(dtype)
+
+
+def device() -> str:
+    """Where both sides compute."""
+    return os.environ.get(DEVICE, "cpu")
+
+
+def ours(array: np.ndarray, **options: Any) -> Any:
+    """Our tensor of an array."""
+    import minigrad as mg
+
+    return mg.tensor(array, device=device(), **options)
+
+
+def theirs(array: np.ndarray, layout: Any = None) -> Any:
+    """PyTorch's tensor of an array, in a memory format."""
+    import torch
+
+    tensor = torch.from_numpy(array).to(device())
+    return tensor if layout is None else tensor.contiguous(memory_format=layout)
 
 
 def labels(count: int, classes: int) -> np.ndarray:

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.row import Row, Step
+from benchmarks.row import DEVICE, Row, Step, device
 from benchmarks.suites import find
 
 try:
@@ -30,9 +30,11 @@ except ImportError:  # on Windows
     resource = None  # type: ignore[assignment]
 
 PRECISION = "BENCHMARKS_CONV_PRECISION"  # in the environment of the processes
+TF32 = "BENCHMARKS_TF32"
+ON_CPU = "minigrad on the CPU"
 MODULES = {"ours": "minigrad", "torch": "torch"}
-SAMPLE = 1e-4
-"""Seconds that one reading of the clock spans at least."""
+SAMPLE = {"cpu": 1e-4, "cuda": 5e-3}
+"""Seconds that one reading of the clock spans at least; on a GPU it is read when all is done."""
 
 
 class Usage:
@@ -53,12 +55,21 @@ class Usage:
         return {"faults": faults / calls, "interruptions": interruptions / seconds}
 
 
+def finish() -> None:
+    """Wait for the device to have done what it was told to."""
+    if device() == "cuda":
+        for name in ("minigrad", "torch"):
+            if name in sys.modules:
+                sys.modules[name].cuda.synchronize()
+
+
 def repeat(step: Step, times: int) -> float:
     """Return the seconds that so many calls take."""
     calls = range(times)
     start = time.perf_counter()
     for _ in calls:
         step()
+    finish()
     return time.perf_counter() - start
 
 
@@ -73,7 +84,7 @@ def measure(step: Step, seconds: float, single: bool = False) -> dict[str, float
     cost, until = math.inf, time.perf_counter() + seconds / 5
     while cost == math.inf or time.perf_counter() < until:
         cost = min(cost, repeat(step, 1))
-    times = max(1, math.ceil(SAMPLE / cost))
+    times = max(1, math.ceil(SAMPLE[device()] / cost))
     samples: list[float] = []
     usage, until = Usage(), time.perf_counter() + seconds
     while time.perf_counter() < until or not samples:
@@ -123,6 +134,8 @@ def limit_threads(library: str, threads: int) -> None:
         module.set_num_threads(threads)
         if library == "ours" and PRECISION in os.environ:
             module.set_conv_precision(os.environ[PRECISION])
+        if library == "torch" and device() == "cuda":
+            module.backends.cuda.matmul.allow_tf32 = module.backends.cudnn.allow_tf32 = TF32 in os.environ
     elif hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
@@ -130,6 +143,8 @@ def limit_threads(library: str, threads: int) -> None:
 def main() -> None:
     """Serve requests until standard input ends."""
     library, threads = sys.argv[1], int(sys.argv[2])
+    if library == ON_CPU:
+        library, os.environ[DEVICE] = "ours", "cpu"
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever else prints goes to standard error
     limit_threads(library, threads)

@@ -110,6 +110,17 @@ def test_the_nets_are_those_of_the_demo_and_of_the_issue():
     assert 0.88e6 < sum(parameter.size for parameter in nets.residual_net(nn).parameters()) < 0.92e6
 
 
+def test_steps_at_other_batch_sizes(monkeypatch):
+    monkeypatch.setattr(
+        commands, "compare", lambda rows, *_: iter([{"suite": "nets", "name": r.name} for _, r in rows])
+    )
+    seen = []
+    monkeypatch.setattr(report, "table", lambda results: seen.extend(r["name"] for r in results))
+    commands.main(["--suite", "nets,matmul", "--match", "MLP", "--threads", "1", "--batches", "2,64"])
+    assert seen == ["MLP, width 1000", "MLP, width 1000, batch 2", "MLP, width 1000, batch 64"]
+    find("nets", seen[1]).ours()()
+
+
 def test_the_other_process_stays_free_of_minigrad():
     code = f"import sys, benchmarks.worker\nfrom benchmarks.suites import rows\n[rows(suite) for suite in {NAMES}]\n"
     code += "print('minigrad' in sys.modules, 'torch' in sys.modules)"

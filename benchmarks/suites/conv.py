@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import row
 from benchmarks.row import IMAGES, Row, Step, normal
 
 
@@ -33,7 +34,7 @@ def three_rows(
         def prepare() -> Step:
             import minigrad as mg
 
-            image, kernel, g = map(mg.tensor, operands())
+            image, kernel, g = map(row.ours, operands())
             options: Any = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
             calls: dict[str, Step] = {
                 "forward": lambda: mg.conv2d(image, kernel, **options),
@@ -48,7 +49,7 @@ def three_rows(
         def prepare(layout: Any) -> Step:
             import torch
 
-            image, kernel, g = (torch.from_numpy(a).contiguous(memory_format=layout) for a in operands())
+            image, kernel, g = (row.theirs(a, layout) for a in operands())
 
             def backward(*wanted: bool) -> Step:
                 return lambda: torch.ops.aten.convolution_backward(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks import row
 from benchmarks.row import Row, Step, normal
 from benchmarks.suites.functions import forward, ours, torch
 
@@ -13,15 +14,15 @@ def _of_two(name: str, shapes: tuple[tuple[int, ...], ...], f: Callable[[Any, An
     def prepare_ours() -> Step:
         import minigrad as mg
 
-        a, b = (mg.tensor(normal(*shape, seed=seed), requires_grad=grad) for seed, shape in enumerate(shapes))
-        return repeat(mg.relu, a, b, lambda y: mg.tensor(normal(*y.shape)))
+        a, b = (row.ours(normal(*shape, seed=seed), requires_grad=grad) for seed, shape in enumerate(shapes))
+        return repeat(mg.relu, a, b, lambda y: row.ours(normal(*y.shape)))
 
     def prepare_torch(layout: Any) -> Step:
         import torch
 
-        a, b = (torch.from_numpy(normal(*shape, seed=seed)) for seed, shape in enumerate(shapes))
+        a, b = (row.theirs(normal(*shape, seed=seed)) for seed, shape in enumerate(shapes))
         a, b = a.requires_grad_(grad), b.requires_grad_(grad)
-        return repeat(torch.relu, a, b, lambda y: torch.from_numpy(normal(*y.shape)))
+        return repeat(torch.relu, a, b, lambda y: row.theirs(normal(*y.shape)))
 
     def repeat(relu: Any, a: Any, b: Any, cotangent: Callable[[Any], Any]) -> Step:
         if not grad:
@@ -51,20 +52,19 @@ def _optimizer(name: str, what: str, shapes: list[tuple[int, ...]], **options: A
     """One step with given gradients."""
 
     def prepare_ours() -> Step:
-        import minigrad as mg
         from minigrad import nn, optim
 
-        parameters = [nn.Parameter(mg.tensor(normal(*shape))) for shape in shapes]
+        parameters = [nn.Parameter(row.ours(normal(*shape))) for shape in shapes]
         for parameter in parameters:
-            parameter.grad = mg.tensor(normal(*parameter.shape, seed=1))
+            parameter.grad = row.ours(normal(*parameter.shape, seed=1))
         return getattr(optim, name)(parameters, lr=1e-6, **options).step
 
     def prepare_torch(layout: Any) -> Step:
         import torch
 
-        parameters = [torch.nn.Parameter(torch.from_numpy(normal(*shape))) for shape in shapes]
+        parameters = [torch.nn.Parameter(row.theirs(normal(*shape))) for shape in shapes]
         for parameter in parameters:
-            parameter.grad = torch.from_numpy(normal(*parameter.shape, seed=1))
+            parameter.grad = row.theirs(normal(*parameter.shape, seed=1))
         return getattr(torch.optim, name)(parameters, lr=1e-6, **options).step
 
     return Row(name=f"{name} step, {what}", ours=prepare_ours, torch=prepare_torch)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks import row
 from benchmarks.row import FLAT, Row, Step, normal
 
 Function = Callable[[Any], Any]
@@ -14,15 +15,13 @@ def forward(
     """The function alone, of a constant."""
 
     def prepare_ours() -> Step:
-        import minigrad as mg
 
-        f, x = ours(), mg.tensor(normal(*shape))
+        f, x = ours(), row.ours(normal(*shape))
         return lambda: f(x)
 
     def prepare_torch(layout: Any) -> Step:
-        import torch as library
 
-        f, x = torch(), library.from_numpy(normal(*shape)).contiguous(memory_format=layout)
+        f, x = torch(), row.theirs(normal(*shape), layout)
         return lambda: f(x)
 
     return Row(name=name, ours=prepare_ours, torch=prepare_torch, **options)
@@ -53,19 +52,17 @@ def backward(
         return step
 
     def prepare_ours() -> Step:
-        import minigrad as mg
 
-        x = mg.tensor(normal(*shape), requires_grad=True)
-        return repeat(ours(), x, lambda y: mg.tensor(normal(*y.shape, seed=1)))
+        x = row.ours(normal(*shape), requires_grad=True)
+        return repeat(ours(), x, lambda y: row.ours(normal(*y.shape, seed=1)))
 
     def prepare_torch(layout: Any) -> Step:
-        import torch as library
 
         def cotangent(y: Any) -> Any:
-            g = library.from_numpy(normal(*y.shape, seed=1))
+            g = row.theirs(normal(*y.shape, seed=1))
             return g.contiguous(memory_format=layout) if g.ndim == 4 else g
 
-        x = library.from_numpy(normal(*shape)).contiguous(memory_format=layout).requires_grad_()
+        x = row.theirs(normal(*shape), layout).requires_grad_()
         return repeat(torch(), x, cotangent)
 
     return Row(name=name, ours=prepare_ours, torch=prepare_torch, layouts=layouts, recorded=True)

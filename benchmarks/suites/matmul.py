@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from benchmarks import row
 from benchmarks.row import Row, Step, normal
 
 
@@ -9,15 +10,13 @@ def _product(first: tuple[int, ...], second: tuple[int, ...], grad: bool = False
     out = (*first[:-1], second[-1])
 
     def prepare_ours() -> Step:
-        import minigrad as mg
 
-        x, y, g = (mg.tensor(normal(*shape), requires_grad=grad) for shape in (first, second, out))
+        x, y, g = (row.ours(normal(*shape), requires_grad=grad) for shape in (first, second, out))
         return repeat(x, y, g.detach())
 
     def prepare_torch(layout: Any) -> Step:
-        import torch
 
-        x, y, g = (torch.from_numpy(normal(*shape)).requires_grad_(grad) for shape in (first, second, out))
+        x, y, g = (row.theirs(normal(*shape)).requires_grad_(grad) for shape in (first, second, out))
         return repeat(x, y, g.detach())
 
     def repeat(x: Any, y: Any, g: Any) -> Step:

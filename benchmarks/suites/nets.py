@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks import row
 from benchmarks.row import FLAT, IMAGES, Row, Step, labels, normal
 from benchmarks.suites import peers
 
@@ -106,20 +107,19 @@ def training_step(
     """One step of a net on a batch of items of that shape."""
 
     def prepare_ours() -> Step:
-        import minigrad as mg
         from minigrad import nn, optim
 
-        model, loss_of = net(nn), nn.CrossEntropyLoss()
-        x, y = mg.tensor(normal(batch, *item)), mg.tensor(labels(batch, CLASSES))
+        model, loss_of = net(nn).to(row.device()), nn.CrossEntropyLoss()
+        x, y = row.ours(normal(batch, *item)), row.ours(labels(batch, CLASSES))
         return step_of(model, loss_of, optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=0.9), x, y)
 
     def prepare_torch(layout: Any) -> Step:
         import torch
         from torch import nn
 
-        model, loss_of = net(nn).to(memory_format=layout), nn.CrossEntropyLoss()
-        x = torch.from_numpy(normal(batch, *item)).contiguous(memory_format=layout)
-        y = torch.from_numpy(labels(batch, CLASSES))
+        model, loss_of = net(nn).to(row.device(), memory_format=layout), nn.CrossEntropyLoss()
+        x = row.theirs(normal(batch, *item), layout)
+        y = row.theirs(labels(batch, CLASSES))
         return step_of(model, loss_of, torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=0.9), x, y)
 
     def step_of(model: Any, loss_of: Any, optimizer: Any, x: Any, y: Any) -> Step:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks import row
 from benchmarks.row import IMAGES, Row, labels
 from benchmarks.suites.functions import Function, backward, forward, ours, torch
 
@@ -39,16 +40,15 @@ def _norm_rows(layer: str, shape: tuple[int, ...], **options: Any) -> list[Row]:
 
 def _cross_entropy(n: int, classes: int) -> Row:
     def our_loss() -> Function:
-        import minigrad as mg
         from minigrad import nn
 
-        target = mg.tensor(labels(n, classes))
+        target = row.ours(labels(n, classes))
         return lambda x: nn.cross_entropy(x, target)
 
     def torch_loss() -> Function:
         import torch
 
-        target = torch.from_numpy(labels(n, classes))
+        target = row.theirs(labels(n, classes))
         return lambda x: torch.nn.functional.cross_entropy(x, target)
 
     return backward(f"cross-entropy {n}x{classes}, forward + backward", (n, classes), our_loss, torch_loss)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks import row
 from benchmarks.row import Row, Step, labels, normal
 from benchmarks.suites import peers
 
@@ -25,12 +26,12 @@ def _tiny(name: str, f: Function, *, shape: tuple[int, ...] = (8,), backward: bo
     def prepare_ours() -> Step:
         import minigrad as mg
 
-        return step_of(mg.tensor(normal(*shape), requires_grad=True), mg.ones(shape))
+        return step_of(row.ours(normal(*shape), requires_grad=True), mg.ones(shape, device=row.device()))
 
     def prepare_torch(layout: Any) -> Step:
         import torch
 
-        return step_of(torch.from_numpy(normal(*shape)).requires_grad_(), torch.ones(shape))
+        return step_of(row.theirs(normal(*shape)).requires_grad_(), torch.ones(shape, device=row.device()))
 
     return Row(name=name, ours=prepare_ours, torch=prepare_torch, recorded=True, **more)
 
@@ -51,11 +52,10 @@ def chain_of_tensors(x: Any) -> Any:
 
 
 def _our_mlp() -> Step:
-    import minigrad as mg
     from minigrad import nn, optim
 
     model = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3))
-    x, y, optimizer = mg.tensor(normal(8, 4)), mg.tensor(labels(8, 3)), optim.SGD(model.parameters(), lr=1e-4)
+    x, y, optimizer = row.ours(normal(8, 4)), row.ours(labels(8, 3)), optim.SGD(model.parameters(), lr=1e-4)
 
     def step() -> None:
         optimizer.zero_grad()
@@ -70,7 +70,7 @@ def _torch_mlp(layout: Any) -> Step:
     from torch import nn
 
     model = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3))
-    x, y = torch.from_numpy(normal(8, 4)), torch.from_numpy(labels(8, 3))
+    x, y = row.theirs(normal(8, 4)), row.theirs(labels(8, 3))
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
 
     def step() -> None:
