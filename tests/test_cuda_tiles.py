@@ -231,6 +231,6 @@ def test_fused_with_a_pool(case, data):
 
 
 def test_the_switch_of_tensor_cores():
-    with pytest.raises(mg.ArgumentError, match="allowed must be True or False, not 1"):
+    with pytest.raises(mg.MinigradError, match="allowed must be True or False, not 1"):
         mg.cuda.allow_tf32(1)
     assert not mg.cuda.tf32_is_allowed()

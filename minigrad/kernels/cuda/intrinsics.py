@@ -5,6 +5,7 @@ A register tile is a tuple: numbers that every thread has for itself, and that a
 
 import functools
 import sys
+import threading
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from minigrad.kernels.cuda.machine import SIMULATED
 
 if SIMULATED:
     from numba.cuda.simulator import kernel as simulation
+
+    _fetching = threading.local()  # arrives as late as it may
 
     def load4(pointer: Any, i: int) -> tuple[Any, ...]:
         """Elements i ... i + 3, by one instruction; i is a multiple of 4."""
@@ -36,10 +39,12 @@ if SIMULATED:
 
     def fetch(copy: Any, i: int, more: int, pointer: Any, j: int, wanted: bool) -> None:
         """copy[i + more] = pointer[j] if wanted else 0, in shared memory, at the latest when `fetched` returns."""
-        copy[i + more] = pointer[j] if wanted else 0
+        _fetching.__dict__.setdefault("copies", []).append((copy, i + more, pointer[j] if wanted else 0))
 
     def fetched() -> None:
         """Wait for what this thread fetches; other threads see it after the next barrier."""
+        for copy, i, value in _fetching.__dict__.pop("copies", ()):
+            copy[i] = value
 
     def divided(i: int, by: int) -> int:
         """i // by of numbers that are not negative."""

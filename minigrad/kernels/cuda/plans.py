@@ -66,7 +66,7 @@ SINGLE = Tile(1, 1)
 TINY = Tile(16, 4)
 """For the simulator, where threads are expensive."""
 
-LENGTH = 4096
+LENGTH = 1 << 14
 """Terms of one sum, at most, for the rounding of float32; their sums are added up afterwards."""
 
 FEW_TERMS = 32
