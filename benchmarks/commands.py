@@ -68,7 +68,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--match", default="", metavar="TEXT", help="only rows with this text in their names")
     precisions = ("highest", "high", "medium")
     add("--device", choices=kernels.DEVICES, default="cpu", help="where both compute (default: cpu)")
-    add("--tf32", action="store_true", help="on a GPU, let PyTorch round to TF32, which it does not by default here")
+    add("--tf32", action="store_true", help="on a GPU, let both round to TF32; neither does by default")
     add(
         "--batches",
         type=sizes,

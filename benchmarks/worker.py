@@ -134,7 +134,9 @@ def limit_threads(library: str, threads: int) -> None:
         module.set_num_threads(threads)
         if library == "ours" and PRECISION in os.environ:
             module.set_conv_precision(os.environ[PRECISION])
-        if library == "torch" and device() == "cuda":
+        if device() == "cuda" and library == "ours":
+            module.cuda.allow_tf32(TF32 in os.environ)
+        elif device() == "cuda":
             module.backends.cuda.matmul.allow_tf32 = module.backends.cudnn.allow_tf32 = TF32 in os.environ
     elif hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
