@@ -1,7 +1,11 @@
 """The GPU's driver, before a stub of NVIDIA's library: packing, memory, copies, errors, threads; needs no GPU."""
 
 import importlib.util
+import os
+import re
 import struct
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -118,6 +122,19 @@ def test_threads_do_not_mix_their_arguments(stub, kernel):
     assert all(values == [number, values[1], number, values[1]] for number, values in found)
     assert sorted((number, values[1]) for number, values in found) == [(n, i) for n in range(4) for i in range(100)]
     assert len(stub.calls("cuCtxSetCurrent")) == 5  # in each thread, once
+
+
+def test_training_through_the_driver():
+    """Kernels run by the simulator, from the bytes that the driver packed, in the memory that it manages."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.cuda_step"],
+        env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"\d{3,} launches of \d+ kernels; \d+ arrays are alive\n", done.stdout)
 
 
 # ---- memory ----------------------------------------------------------------------------------------------------------
