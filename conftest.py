@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import graph
 
 collect_ignore = ["tests/oracles"]  # imports PyTorch and ONNX; tests/test_oracles.py runs it where they are
 
@@ -18,4 +17,3 @@ collect_ignore = ["tests/oracles"]  # imports PyTorch and ONNX; tests/test_oracl
 def _fresh(doctest_namespace: dict[str, object]) -> None:
     doctest_namespace.update(mg=mg, nn=mg.nn, optim=mg.optim, np=np)
     mg.manual_seed(0)
-    graph.hooked = False  # as in a process in which nobody used a hook: sweeps are faster there

@@ -9,6 +9,7 @@ Nodes keep arrays, never variables, and point only to older nodes: there are no 
 
 import functools
 import itertools
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
@@ -194,14 +195,18 @@ class Node:
             node = self.parents[i] if i < len(self.parents) else self
         return wrap(self.saved[i], node)  # type: ignore[index]
 
-    def hook(self, key: Any, function: Callable[[Any], Any]) -> dict[Any, Callable[[Any], Any]]:
-        """Have sweeps show the complete cotangent to a function; returns the hooks, where its key takes it away."""
-        global hooked
-        hooked = True
+    def hook(self, key: Any, function: Callable[[Any], Any]) -> None:
+        """Have sweeps show the complete cotangent to a function, until `unhook`."""
         if not hasattr(self, "hooks"):
             self.hooks: dict[Any, Callable[[Any], Any]] = {}
         self.hooks[key] = function
-        return self.hooks
+        hooked.add(weakref.ref(self, hooked.discard))
+
+    def unhook(self, key: Any) -> None:
+        """Take the function of a key away, if it is still there."""
+        self.hooks.pop(key, None)
+        if not self.hooks:
+            hooked.discard(weakref.ref(self))
 
     def complain(self) -> NoReturn:
         """Raise because the saved arrays are gone."""
@@ -211,8 +216,8 @@ class Node:
         )
 
 
-hooked = False
-"""Whether any node ever had a hook: until then no sweep looks for one."""
+hooked: set["weakref.ref[Node]"] = set()
+"""The nodes that have a hook, as long as they live: while there is none, no sweep looks for one."""
 
 watch: Any = None
 """In debug mode (see `nonfinite.py`), what is told of each op that ran, and runs the rules of the sweeps."""
@@ -334,7 +339,8 @@ def pull(
     """
     useful = None if targets is None else descendants(ancestors(cotangents, targets), targets)
     ends = set(targets or ())
-    plain = not (create_graph or hooked or watch)  # nobody looks at a cotangent on its way: arrays will do
+    hooks = bool(hooked)
+    plain = not (create_graph or hooks or watch)  # nobody looks at a cotangent on its way: arrays will do
     found = {
         node.age: (node, g._array if plain else g) for node, g in cotangents.items() if useful is None or node in useful
     }
@@ -348,7 +354,7 @@ def pull(
             if ends and node in ends:
                 reached[node] = g
                 continue
-            if hooked:
+            if hooks:
                 g = through_hooks(node, g)
             if op is None:
                 reached[node] = g

@@ -3,6 +3,7 @@
 import math
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from types import ModuleType
@@ -557,11 +558,14 @@ class HookHandle:
     """A hook in its place, to be taken away by `remove()`, or at the end of a `with` block."""
 
     def __init__(self, node: graph.Node, hook: Callable[[Tensor], Tensor | None]) -> None:
-        self._hooks = node.hook(self, hook)
+        node.hook(self, hook)
+        self._node = weakref.ref(node)
 
     def remove(self) -> None:
         """Take the hook away; once is enough."""
-        self._hooks.pop(self, None)
+        node = self._node()
+        if node is not None:
+            node.unhook(self)
 
     def __enter__(self) -> Self:
         return self

@@ -1,10 +1,12 @@
 """Hooks: functions that see a gradient on its way, and may change it."""
 
+import gc
 from typing import Any
 
 import pytest
 
 import minigrad as mg
+from minigrad import graph
 from minigrad.errors import GraphError
 
 
@@ -76,3 +78,18 @@ def test_hooks_that_cannot_be() -> None:
         with x.register_hook(wrong), pytest.raises(GraphError, match=text):
             (x * 2).sum().backward()
     assert x.grad is None
+
+
+def test_sweeps_look_for_hooks_only_while_there_are_some() -> None:
+    gc.collect()  # hooks of other tests that hold what they are on
+    assert not graph.hooked
+    x = leaf(1.0)
+    one, two = x.register_hook(lambda g: g), x.register_hook(lambda g: g)
+    one.remove()
+    assert len(graph.hooked) == 1
+    two.remove()
+    assert not graph.hooked
+    handle = x.register_hook(lambda g: g)
+    del x
+    assert not graph.hooked
+    handle.remove()

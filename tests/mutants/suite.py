@@ -16,7 +16,6 @@ from hypothesis import Phase, settings
 from hypothesis.errors import UnsatisfiedAssumption
 
 import minigrad as mg
-from minigrad import graph
 from minigrad.testing import CheckError
 from tests.mutants.plant import Mutant, planted
 
@@ -80,7 +79,6 @@ class Suite:
 def run(item: Any) -> tuple[int, str]:
     """The number of examples until the first failure, or of all, and what the failure said ("" if there is none)."""
     mg.manual_seed(0)
-    graph.hooked = False  # as in conftest.py
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
     with warnings.catch_warnings(), counted(item.obj) as count:
         warnings.simplefilter("error")
