@@ -98,6 +98,33 @@ def test_right_derivatives_pass(f: Any, shapes: Any, dtype: str) -> None:
     assert " is right" in str(report)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("f", "shapes"),
+    [
+        (lambda x: x - (x * 3) / 3, [()]),
+        (lambda x, y: (x + y) - x - y, [(2,), (2,)]),
+        (lambda x: x - x * 0.1 * 10, [(3,)]),
+        (lambda x, window: mg.subtractive_norm(x, mg.exp(window)), [(1, 1, 1, 1), (3, 3)]),  # x - x * w / w
+        (lambda x: mg.subtractive_norm(x, 3), [(1, 2, 1, 1)]),
+        (mg.softmax, [(1,)]),
+        (lambda x, w: mg.batch_norm(x @ w), [(1, 3), (3, 2)]),
+    ],
+)
+def test_derivatives_that_cancel_pass(f: Any, shapes: Any, dtype: str) -> None:
+    """They are what rounding leaves, another rest in each mode; but an error is more than that."""
+    for seed in range(20):
+        inputs = [some(*shape, dtype=dtype, seed=seed + i) for i, shape in enumerate(shapes)]
+        assert check_grads(f, *inputs, seed=seed).passed
+
+    @mg.define_op("elementwise", 1e-9)
+    def nothing(x: Any) -> Any:
+        return 0 * x
+
+    with pytest.raises(CheckError):
+        check_grads(lambda *xs: f(*xs) + nothing(xs[0]).sum(), *inputs)
+
+
 def test_trees_of_inputs() -> None:
     layer = {"weight": some(2, 3), "bias": [some(2, seed=1), None]}
     f = lambda x, layer: x @ layer["weight"].mT + layer["bias"][0]

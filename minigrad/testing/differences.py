@@ -83,12 +83,13 @@ class Slopes:
         return self.kink & (low - slack <= slope) & (slope <= high + slack)
 
 
-def slopes(path: Path) -> Slopes:
-    """The derivatives of a path at 0 from both sides."""
+def slopes(path: Path, scale: float) -> Slopes:
+    """The derivatives of a path at 0 from both sides. What rounding may do to numbers of a scale is no kink."""
     here, step = path(0.0), 2.0**-22
     with np.errstate(all="ignore"):
         left, right = (2 * (path(h / 2) - here) / (h / 2) - (path(h) - here) / h for h in (-step, step))
-        unclear = 1e-4 * np.maximum(np.abs(left), np.abs(right)) + 64 * noise(path) / step
+        jitter = np.maximum(noise(path), np.finfo(np.float64).eps * scale)
+        unclear = 1e-4 * np.maximum(np.abs(left), np.abs(right)) + 64 * jitter / step
         return Slopes(left, right, np.abs(left - right) > unclear)
 
 
