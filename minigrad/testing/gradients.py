@@ -175,14 +175,16 @@ def check_function(function: Function, found: Findings, seed: int, *, order: int
             raise ArgumentError(f"a check: {name} = {value} is less than {least}")
     random = np.random.default_rng(seed)
     wide = function.widened()
-    if wide.value(wide.arrays).tobytes() != wide.value(wide.arrays).tobytes():
+    products = Products.of(wide, random)
+    if wide.value(wide.arrays).tobytes() != products.value.tobytes():
         found.problems.append(DIFFERS)  # nothing else could be told
         return
-    check_order(wide, found, random, "", elements, accept)
+    check_order(products, found, random, "", elements, accept)
     if function.dtype != np.float64 and not found.problems:
         found.elements.clear()
-        check_order(function, found, random, f"in {function.dtype}, ", elements, accept)
-    check_sides(function, found.problems, random)
+        products = Products.of(function, random)
+        check_order(products, found, random, f"in {function.dtype}, ", elements, accept)
+    check_sides(products, found.problems)
     found.facts.append("inputs unchanged, layouts, repeats, nothing left alive")
     if isinstance(wide, OfTensors) and order > 1 and not found.problems:
         _check_higher(wide, found, random, order, accept)
@@ -195,7 +197,7 @@ def _check_higher(function: OfTensors, found: Findings, random: np.random.Genera
     while pending and not found.problems:
         f, level = pending.pop()
         for name, product in _products(f, random):
-            check_order(product, found, random, f"order {level}, {name}: ", 0, accept)
+            check_order(Products.of(product, random), found, random, f"order {level}, {name}: ", 0, accept)
             if level < order:
                 pending.append((product, level + 1))
 

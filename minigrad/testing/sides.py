@@ -10,7 +10,7 @@ import numpy as np
 from minigrad.creation import asarray
 from minigrad.errors import MinigradError
 from minigrad.tensor import Tensor
-from minigrad.testing.compare import like_normal
+from minigrad.testing.compare import Products
 from minigrad.testing.functions import Arrays, Function, OfArrays, OfTensors
 from minigrad.transforms import jvp, vjp
 
@@ -32,33 +32,28 @@ LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 DIFFERS = "the value differs from call to call: give what is random in f a new generator in each call"
 
 
-def check_sides(function: Function, problems: list[str], random: np.random.Generator) -> None:
+def check_sides(products: Products, problems: list[str]) -> None:
     """Add a sentence to the problems for everything that is not as it should be."""
-    arrays = function.arrays
-    value = function.value(arrays)
-    cotangent = like_normal(value, random)
-    _check_unchanged(function, problems, arrays, value, cotangent)
-    _check_layouts(function, problems, arrays, cotangent)
-    _check_both_paths(function, problems, arrays)
+    _check_unchanged(products, problems)
+    _check_layouts(products, problems)
+    function, arrays, cotangent = products.function, products.arrays, products.cotangent
     if isinstance(function, OfTensors):
-        _check_one_by_one(function, problems, arrays, cotangent)
+        _check_both_paths(function, problems, arrays)
+        _check_one_by_one(function, problems, products)
         _check_nothing_left(function, problems, arrays, cotangent)
 
 
-def _check_unchanged(
-    function: Function, problems: list[str], arrays: Arrays, value: np.ndarray, cotangent: np.ndarray
-) -> None:
+def _check_unchanged(products: Products, problems: list[str]) -> None:
     """Inputs and cotangent keep their bits, results repeat and are arrays of their own."""
-    before = [x.tobytes() for x in (*arrays, cotangent)]
-    gradients = function.pull(arrays, cotangent)
-    again = function.pull(arrays, cotangent)
-    repeated = function.value(arrays)
-    for name, x, bits in zip((*function.names, "the cotangent"), (*arrays, cotangent), before, strict=True):
-        if x.tobytes() != bits:
+    function, arrays, cotangent = products.function, products.function.arrays, products.cotangent.copy()
+    gradients, value = function.pull(arrays, cotangent), function.value(arrays)
+    names, before = (*function.names, "the cotangent"), (*products.arrays, products.cotangent)
+    for name, x, old in zip(names, (*arrays, cotangent), before, strict=True):
+        if x.tobytes() != old.tobytes():
             problems.append(f"{name} was changed")
-    if repeated.tobytes() != value.tobytes():
+    if value.tobytes() != products.value.tobytes():
         problems.append(DIFFERS)
-    elif any(one.tobytes() != two.tobytes() for one, two in zip(gradients, again, strict=True)):
+    elif any(one.tobytes() != two.tobytes() for one, two in zip(gradients, products.gradients, strict=True)):
         problems.append("the gradient differs from call to call")
     if isinstance(function, OfArrays):
         _check_own_memory(function, problems, arrays, gradients, cotangent)
@@ -76,15 +71,18 @@ def _check_own_memory(
                 problems.append(f"{name} shares memory with {other}: writing on one would change the other")
 
 
-def _check_layouts(function: Function, problems: list[str], arrays: Arrays, cotangent: np.ndarray) -> None:
+def _check_layouts(products: Products, problems: list[str]) -> None:
     """Strides of the inputs make no difference but that of rounding."""
+    function, cotangent = products.function, products.cotangent
     for layout, change in LAYOUTS.items():
-        laid = [change(x) for x in arrays]
-        dense = [LAYOUTS["contiguous"](x) for x in laid]
-        try:
-            expected = function.value(dense), *function.pull(dense, cotangent)
-        except MinigradError:
-            continue  # equal rows are no input of f
+        expected = products.value, *products.gradients
+        if layout == "broadcast":
+            equal_rows = [LAYOUTS["contiguous"](change(x)) for x in products.arrays]
+            try:
+                expected = function.value(equal_rows), *function.pull(equal_rows, cotangent)
+            except MinigradError:
+                continue  # they are no input of f
+        laid = [change(x) for x in products.arrays]
         results = function.value(laid), *function.pull(laid, cotangent)
         names = ("the value", *(f"the gradient of {name}" for name in function.names))
         for name, result, one in zip(names, results, expected, strict=True):
@@ -92,10 +90,8 @@ def _check_layouts(function: Function, problems: list[str], arrays: Arrays, cota
                 problems.append(f"{name} is another one for {layout} inputs")
 
 
-def _check_both_paths(function: Function, problems: list[str], arrays: Arrays) -> None:
+def _check_both_paths(function: OfTensors, problems: list[str], arrays: Arrays) -> None:
     """f(x, x) has the sum of the two gradients, for the first two inputs that look alike."""
-    if not isinstance(function, OfTensors):
-        return
     alike = (
         pair
         for pair in itertools.combinations(range(len(arrays)), 2)
@@ -126,11 +122,11 @@ def _check_both_paths(function: Function, problems: list[str], arrays: Arrays) -
         )
 
 
-def _check_one_by_one(function: OfTensors, problems: list[str], arrays: Arrays, cotangent: np.ndarray) -> None:
+def _check_one_by_one(function: OfTensors, problems: list[str], products: Products) -> None:
     """An input's derivatives are the same if all other inputs are constants, for which an op may keep less."""
+    arrays, cotangent, gradients = products.arrays, products.cotangent, products.gradients
     if len(arrays) < 2:
         return
-    gradients = function.pull(arrays, cotangent)
     for i, name in enumerate(function.names):
 
         def alone(x: Tensor, i: int = i) -> Tensor:
