@@ -588,31 +588,92 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     st.sampled_from([(), (3,), (2, 2)]),
     st.sampled_from([0.0, 0.1, 1.0]),
     st.booleans(),
+    st.sampled_from([None, 0, 1, -100, 255]),
     st.sampled_from(["int64", "uint8", "int8", "int32"]),
     st.integers(0, 99),
 )
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_cross_entropy(
-    n: int, c: int, more: tuple[int, ...], smoothing: float, weighted: bool, dtype: str, seed: int
+    n: int,
+    c: int,
+    more: tuple[int, ...],
+    smoothing: float,
+    weighted: bool,
+    ignored: int | None,
+    dtype: str,
+    seed: int,
 ) -> None:
     random = np.random.default_rng(seed)
     logits, labels = random.normal(size=(n, c, *more)) * 3, random.integers(0, c, (n, *more))
     weight = random.uniform(0.5, 2, c) if weighted else np.ones(c)
     target = np.moveaxis(np.eye(c)[labels], -1, 1) * (1 - smoothing) + smoothing / c
-    expected = -(target * log_softmax(logits) * weight.reshape(-1, *[1] * len(more))).sum(axis=1)
+    if ignored is not None and ignored == np.asarray(ignored, "int64").astype(dtype):
+        left_out = random.random(labels.shape) < 0.3
+        left_out.flat[0] = False
+        labels = np.where(left_out, ignored, np.where(labels == ignored, (labels + 1) % c, labels))
+        target = np.moveaxis(np.eye(c)[labels * (labels != ignored)], -1, 1) * (1 - smoothing) + smoothing / c
+    else:
+        ignored = None
+    kept = labels != ignored
+    if not kept.any():
+        return  # of a single class
+    losses = -(target * log_softmax(logits) * weight.reshape(-1, *[1] * len(more))).sum(axis=1)
+    expected, share = np.where(kept, losses, 0), weight[labels * kept] * kept
 
     def loss(reduction: Any) -> np.ndarray:
         return nn.cross_entropy(
             mg.tensor(logits),
             mg.tensor(labels, dtype=dtype),
             weight=mg.tensor(weight) if weighted else None,
+            ignore_index=ignored,
             label_smoothing=smoothing,
             reduction=reduction,
         ).numpy()
 
     np.testing.assert_allclose(loss("none"), expected, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(loss("sum"), expected.sum(), rtol=1e-10)
-    np.testing.assert_allclose(loss("mean"), expected.sum() / weight[labels].sum(), rtol=1e-10)
+    np.testing.assert_allclose(loss("mean"), expected.sum() / share.sum(), rtol=1e-10)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("more", [(), (2, 3)])
+def test_cross_entropy_with_probabilities(smoothing: float, weighted: bool, more: tuple[int, ...]) -> None:
+    x, p = some(4, 3, *more), mg.softmax(some(4, 3, *more, seed=1), axis=1)
+    weight = mg.tensor([0.5, 1.0, 2.0], dtype="float64") if weighted else None
+    options: dict[str, Any] = {"weight": weight, "label_smoothing": smoothing}
+    share = (np.ones(3) if weight is None else weight.numpy()).reshape(-1, *[1] * len(more))
+    target = p.numpy() * (1 - smoothing) + smoothing / 3
+    expected = -(target * log_softmax(x.numpy()) * share).sum(axis=1)
+    np.testing.assert_allclose(nn.cross_entropy(x, p, reduction="none", **options).numpy(), expected, rtol=1e-10)
+    np.testing.assert_allclose(nn.cross_entropy(x, p, **options).item(), expected.mean(), rtol=1e-10)
+    check_grads(lambda x, p: nn.cross_entropy(x, p, **options), x, p, elements=4)
+
+
+def test_certain_probabilities_are_labels() -> None:
+    x, labels = some(4, 3), mg.tensor([0, 2, 2, 1])
+    certain = mg.one_hot(labels, 3, dtype="float64")
+    for smoothing in (0.0, 0.3):
+        one, two = (nn.cross_entropy(x, y, label_smoothing=smoothing).item() for y in (labels, certain))
+        assert one == pytest.approx(two, rel=1e-12)
+
+
+def test_ignored_labels_leave_their_logits_alone() -> None:
+    x = mg.tensor(some(3, 4).numpy(), requires_grad=True)
+    nn.cross_entropy(x, mg.tensor([1, -1, 3]), ignore_index=-1, label_smoothing=0.1).backward()
+    assert x.grad[1].tolist() == [0.0] * 4
+    assert (x.grad[[0, 2]] != 0).all()
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (3, 1), (3, 4)])
+def test_pos_weight(shape: tuple[int, ...]) -> None:
+    x, target = some(3, 4), mg.sigmoid(some(3, 4, seed=1))
+    weight = mg.exp(some(*shape, seed=2))
+    p, y = 1 / (1 + np.exp(-x.numpy())), target.numpy()
+    expected = -(weight.numpy() * y * np.log(p) + (1 - y) * np.log(1 - p))
+    losses = nn.BCEWithLogitsLoss(pos_weight=weight, reduction="none")(x, target)
+    np.testing.assert_allclose(losses.numpy(), expected, rtol=1e-12)
+    check_grads(lambda x, w: nn.binary_cross_entropy_with_logits(x, target, pos_weight=w), x, weight, elements=4)
 
 
 def test_cross_entropy_does_not_overflow() -> None:
@@ -667,7 +728,11 @@ def logits(*shape: int) -> mg.Tensor:
         (lambda: nn.cross_entropy(logits(), mg.tensor([0, 3])), ArgumentError, "label 3 is not one of the c=3 classes"),
         (lambda: nn.cross_entropy(logits(), mg.tensor([-1, 0])), ArgumentError, "label -1 is not one of"),
         (lambda: nn.cross_entropy(logits(), mg.tensor([255, 0], dtype="uint8")), ArgumentError, "label 255 is not"),
-        (lambda: nn.cross_entropy(logits(), mg.full(2, 2**64 - 1)), ArgumentError, "label 18446744073709551615"),
+        (
+            lambda: nn.cross_entropy(logits(), mg.full(2, 2**64 - 1, dtype="uint64")),
+            ArgumentError,
+            "label 18446744073709551615",
+        ),
         (lambda: nn.cross_entropy(logits(), mg.tensor([0.0, 1.0])), DtypeError, "labels of dtype float32"),
         (lambda: nn.cross_entropy(logits(), mg.tensor([0.0, math.nan])), DtypeError, "that none is NaN"),
         (lambda: nn.cross_entropy(logits(), mg.tensor([True, False])), DtypeError, "labels of dtype bool"),
@@ -679,6 +744,12 @@ def logits(*shape: int) -> mg.Tensor:
         (lambda: nn.cross_entropy(logits(), mg.tensor([0, 1]), weight=[1.0] * 3), OperandError, "weight is a list"),
         (lambda: nn.cross_entropy(logits(), mg.tensor([0, 1]), label_smoothing=1.1), ArgumentError, "is not in [0, 1]"),
         (lambda: nn.cross_entropy(logits(), mg.tensor([0, 1]), reduction="avg"), ArgumentError, "reduction = 'avg'"),
+        (lambda: nn.cross_entropy(logits(), mg.tensor([3, 9]), ignore_index=9), ArgumentError, "label 3 is not one of"),
+        (lambda: nn.cross_entropy(logits(), mg.tensor([9, 9]), ignore_index=9), ArgumentError, "there is no mean"),
+        (lambda: nn.cross_entropy(logits(), 2 * mg.ones((2, 3))), ArgumentError, "probability 2.0 is not in [0, 1]"),
+        (lambda: nn.cross_entropy(logits(), logits(), ignore_index=0), ArgumentError, "ignore_index is for integer"),
+        (lambda: nn.cross_entropy(logits(0, 3), logits(0, 3)), ShapeError, "the batch is empty"),
+        (lambda: nn.BCEWithLogitsLoss(pos_weight=[1.0] * 3)(mg.ones(2), mg.ones(2)), ShapeError, "does not broadcast"),
         (lambda: nn.mse_loss(mg.ones(3), mg.ones((3, 1))), ShapeError, "mse_loss: the shapes differ"),
         (lambda: nn.mse_loss(mg.ones(0), mg.ones(0)), ShapeError, "the batch is empty"),
         (lambda: nn.mse_loss(mg.ones(3), 3.0), OperandError, "target is a float"),

@@ -157,13 +157,19 @@ MUTANTS = (
     Mutant(
         "cross_entropy: weighted mean",
         "the weighted losses are divided by the number of labels",
-        edit(loss.cross_entropy, 'if reduction == "mean" and share is not None:', "if False:"),
+        edit(loss.cross_entropy, "loss.sum() / share.sum()", "loss.mean()"),
         ("test_nn::test_cross_entropy",),
     ),
     Mutant(
         "cross_entropy: smoothing",
         "the share of all classes is not divided by their number",
         edit(loss.cross_entropy, "per_class.sum(axis=1) / logits.shape[1]", "per_class.sum(axis=1)"),
+        ("test_nn::test_cross_entropy",),
+    ),
+    Mutant(
+        "cross_entropy: ignored labels",
+        "they are part of the mean",
+        edit(loss.cross_entropy, "ops.where(counted, share, 0.0)", "share"),
         ("test_nn::test_cross_entropy",),
     ),
     Mutant(

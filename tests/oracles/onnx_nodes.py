@@ -414,9 +414,12 @@ def layer_norm(
     return mg.layer_norm(x, x.shape[axes[0] :], scale, bias, eps=epsilon), mean, 1 / mg.sqrt(var + epsilon)
 
 
-def cross_entropy(scores: Any, labels: Any, weight: Any = None, *, reduction: str = "mean") -> Any:
+def cross_entropy(
+    scores: Any, labels: Any, weight: Any = None, *, ignore_index: int | None = None, reduction: str = "mean"
+) -> Any:
     labels = mg.astype(labels, mg.int64)
-    return nn.cross_entropy(scores, labels, weight=weight, reduction=reduction), mg.log_softmax(scores, axis=1)
+    loss = nn.cross_entropy(scores, labels, weight=weight, ignore_index=ignore_index, reduction=reduction)
+    return loss, mg.log_softmax(scores, axis=1)
 
 
 # ---- the table -------------------------------------------------------------------------------------------------------

@@ -413,13 +413,21 @@ def cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Any:
-    need(ignore_index == -100, "labels to ignore")
-    need(target.dtype == mg.int64, "targets that are probabilities")
-    return nn.cross_entropy(x, target, weight=weight, reduction=reduction, label_smoothing=label_smoothing)
+    return nn.cross_entropy(
+        x,
+        target,
+        weight=weight,
+        ignore_index=ignore_index if target.dtype == mg.int64 else None,
+        label_smoothing=label_smoothing,
+        reduction=reduction,
+    )
 
 
-def binary_cross_entropy_with_logits(x: Any, target: Any, *, reduction: str = "mean") -> Any:
-    return nn.binary_cross_entropy_with_logits(x, target, reduction=reduction)
+def binary_cross_entropy_with_logits(
+    x: Any, target: Any, *, pos_weight: Any = None, weight: Any = None, reduction: str = "mean"
+) -> Any:
+    need(weight is None, "option weight")
+    return nn.binary_cross_entropy_with_logits(x, target, pos_weight=pos_weight, reduction=reduction)
 
 
 def bilinear(x: Any, y: Any, weight: Any, bias: Any = None) -> Any:
