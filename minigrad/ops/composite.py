@@ -1,5 +1,6 @@
 """Normalised exponentials, and other functions of ops that deserve a name."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def _softmax_oracle(x: Any, axis: Any) -> Any:
     oracle=lambda x, axis, keepdims: np.log(np.sum(np.exp(x), axis=axis, keepdims=keepdims)),
 )
 def logsumexp(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    """log(sum(exp(x))), without overflow.
+    """log(sum(exp(x))), without overflow; where all x are -inf its derivative is 0.
 
     >>> mg.logsumexp(mg.tensor([1000.0, 0.0]))
     tensor(1000.)
@@ -42,7 +43,9 @@ def logsumexp(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
     x = _floating("logsumexp", x)
     gone = axes("logsumexp", axis, x)
     anchor = _anchor(x, gone)
-    result = log(sum(exp(x - anchor), axis=gone, keepdims=True)) + anchor
+    total = sum(exp(x - anchor), axis=gone, keepdims=True)
+    nothing = total == 0  # where log has an infinite slope, and all exp(x) have slope 0
+    result = log(where(nothing, 1.0, total)) + where(nothing, -math.inf, anchor)
     return result if keepdims else squeeze(result, axis=gone)
 
 
