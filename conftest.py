@@ -13,6 +13,12 @@ import minigrad as mg
 collect_ignore = ["tests/oracles"]  # imports PyTorch and ONNX; tests/test_oracles.py runs it where they are
 
 
+@pytest.fixture(scope="session")
+def torch() -> object:
+    """PyTorch, for tests that compare with it; without it they are skipped."""
+    return pytest.importorskip("torch")
+
+
 @pytest.fixture(autouse=True)
 def _fresh(doctest_namespace: dict[str, object]) -> None:
     doctest_namespace.update(mg=mg, nn=mg.nn, optim=mg.optim, np=np)

@@ -24,10 +24,8 @@ from typing import Any
 from benchmarks.row import DEVICE, Row, Step, device
 from benchmarks.suites import find
 
-try:
+if sys.platform != "win32":
     import resource
-except ImportError:  # on Windows
-    resource = None  # type: ignore[assignment]
 
 PRECISION = "BENCHMARKS_CONV_PRECISION"  # in the environment of the processes
 TF32 = "BENCHMARKS_TF32"
@@ -44,7 +42,9 @@ class Usage:
         self._before = self._counted()
 
     def _counted(self) -> tuple[float, int, int]:
-        both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)] if resource else []
+        both = []
+        if sys.platform != "win32":
+            both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         return time.perf_counter(), sum(one.ru_minflt for one in both), sum(one.ru_nivcsw for one in both)
 
     def since(self, calls: int) -> dict[str, float]:

@@ -7,7 +7,7 @@ import math
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Self
@@ -25,8 +25,8 @@ def run(module: str, arguments: Sequence[str] | None = None) -> int:
     The module is imported here, so that a missing package is such a failure too. What the terminal cannot show is
     printed as an escape.
     """
-    with suppress(AttributeError):  # a stream of another kind
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return importlib.import_module(module).main(arguments)
     except MinigradError as error:

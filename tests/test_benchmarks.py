@@ -83,8 +83,7 @@ def test_the_suites():
 
 
 @pytest.mark.parametrize("suite", ["conv", "ragged", "pool", "norm", "elementwise", "matmul", "overhead"])
-def test_both_sides_compute_the_same(suite):
-    torch = pytest.importorskip("torch")
+def test_both_sides_compute_the_same(torch, suite):
     compared = 0
     for row in rows(suite):
         if "1e+07" in row.name or "224" in row.name or "2048" in row.name:

@@ -194,9 +194,9 @@ def test_it_raises_where_numbers_stop_being_finite_and_nowhere_else(names: list[
         assert survived or not good or {"reciprocal", "exp"} & {*names}  # of an infinity they make a number again
         if survived:
             assert good
+            complaint = ""
             try:
                 z.sum().backward()
             except NonFiniteError as error:
-                assert str(error).startswith("the backward of ")  # noqa: PT017
-            else:
-                assert np.isfinite(x.grad.numpy()).all()
+                complaint = str(error)
+            assert complaint.startswith("the backward of ") or (not complaint and np.isfinite(x.grad.numpy()).all())

@@ -3,6 +3,7 @@
 import warnings
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -163,7 +164,6 @@ def test_numbers_are_ieee_and_silent() -> None:
 
 
 def test_a_kernel_may_be_compiled() -> None:
-    numba = pytest.importorskip("numba")
     compiled = numba.njit(lambda_named("square_of", lambda x: x * x))
     square = mg.define_op("elementwise", lambda x: 2 * x)(compiled)
     check_grads(square, X)

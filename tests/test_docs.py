@@ -3,6 +3,7 @@
 import doctest
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,21 +62,21 @@ TESTING = blocks("docs/testing.md")
 
 @pytest.mark.parametrize("code", TESTING, ids=lambda code: code.split("\n")[0].removeprefix("# "))
 def test_the_files_about_testing_pass(code: str, tmp_path: Path) -> None:
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     exec(compile(code, "docs/testing.md", "exec"), names)
     tests = [test for name, test in names.items() if name.startswith("test_")]
     assert tests
     for test in tests:
-        test()  # type: ignore[operator]
+        test()
 
 
 def wrong_report() -> str:
     """What docs/testing.md shows of a wrong gradient."""
     code = next(code for code in TESTING if "energy" in code)
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     exec(compile(code.replace("force[:-1] -=", "force[:-1] +="), "test_my_numpy.py", "exec"), names)
     with pytest.raises(CheckError) as caught:
-        names["test_energy"]()  # type: ignore[operator]
+        names["test_energy"]()
     return str(caught.value)
 
 

@@ -673,8 +673,7 @@ def test_inside_is_a_plain_search(count, start, step, size):
 class TestReference:
     @several
     @given(convolutions())
-    def test_convolution(self, case):
-        torch = pytest.importorskip("torch")
+    def test_convolution(self, torch, case):
         x, weight, g, options = case
         assume(len(x))
         x, weight, g = (torch.tensor(array.astype("float64")) for array in (x, weight, g))
@@ -689,8 +688,7 @@ class TestReference:
 
     @several
     @given(pools(dilated=True, special=True))
-    def test_argmax(self, case):
-        torch = pytest.importorskip("torch")
+    def test_argmax(self, torch, case):
         x, _, options, dilation = case
         assume(len(x))
         for a in (0, 1):  # PyTorch has no pixel to name under a window without any
@@ -704,8 +702,7 @@ class TestReference:
 
     @several
     @given(pools(), st.booleans())
-    def test_average(self, case, include):
-        torch = pytest.importorskip("torch")
+    def test_average(self, torch, case, include):
         x, g, options, _ = case
         assume(len(x))
         x, g = (torch.tensor(array.astype("float64")) for array in (x, g))
@@ -719,8 +716,7 @@ class TestReference:
 
     @several
     @given(lines())
-    def test_scatter(self, case):
-        torch = pytest.importorskip("torch")
+    def test_scatter(self, torch, case):
         x, indices, axis, g = case
         places = torch.tensor(indices % x.shape[axis])
         expected = torch.zeros(x.shape, dtype=torch.float64).scatter_add(

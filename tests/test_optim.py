@@ -106,8 +106,9 @@ def test_adam_is_the_reference(options: dict[str, Any], seed: int) -> None:
     agree(run(make, x, gradients, "float32"), adam(x, gradients, **options), 1e-4)
 
 
-def run_torch(make: Callable[[list[Any]], Any], x: Arrays, gradients: list[list[np.ndarray | None]]) -> Arrays:
-    torch = pytest.importorskip("torch")
+def run_torch(
+    torch: Any, make: Callable[[list[Any]], Any], x: Arrays, gradients: list[list[np.ndarray | None]]
+) -> Arrays:
     parameters = [torch.nn.Parameter(torch.tensor(one)) for one in x]
     optimizer = make(parameters)
     for step in gradients:
@@ -119,30 +120,27 @@ def run_torch(make: Callable[[list[Any]], Any], x: Arrays, gradients: list[list[
 
 @given(sgd_options, st.integers(0, 99))
 @often
-def test_sgd_is_pytorchs(options: dict[str, Any], seed: int) -> None:
-    torch = pytest.importorskip("torch")
+def test_sgd_is_pytorchs(torch: Any, options: dict[str, Any], seed: int) -> None:
     x, gradients = problem(seed)
-    expected = run_torch(lambda p: torch.optim.SGD(p, **options), x, gradients)
+    expected = run_torch(torch, lambda p: torch.optim.SGD(p, **options), x, gradients)
     agree(run(lambda p: optim.SGD(p, **options), x, gradients), expected, 1e-12)
 
 
 @given(adam_options, st.integers(0, 99))
 @often
-def test_adam_is_pytorchs(options: dict[str, Any], seed: int) -> None:
-    torch = pytest.importorskip("torch")
+def test_adam_is_pytorchs(torch: Any, options: dict[str, Any], seed: int) -> None:
     x, gradients = problem(seed)
-    expected = run_torch(lambda p: torch.optim.Adam(p, **options), x, gradients)
+    expected = run_torch(torch, lambda p: torch.optim.Adam(p, **options), x, gradients)
     agree(run(lambda p: optim.Adam(p, **options), x, gradients), expected, 1e-12)
 
 
-def test_defaults_are_pytorchs() -> None:
-    torch = pytest.importorskip("torch")
+def test_defaults_are_pytorchs(torch: Any) -> None:
     x, gradients = problem(0)
     for ours, theirs in (
         (optim.Adam, torch.optim.Adam),
         (lambda p: optim.SGD(p, 0.1), lambda p: torch.optim.SGD(p, 0.1)),
     ):
-        agree(run(ours, x, gradients), run_torch(theirs, x, gradients), 1e-12)
+        agree(run(ours, x, gradients), run_torch(torch, theirs, x, gradients), 1e-12)
 
 
 # ---- parameters without a gradient -----------------------------------------------------------------------------------
@@ -170,8 +168,9 @@ def test_a_parameter_without_a_gradient_is_left_alone(make: Any) -> None:
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [("SGD", {"lr": 0.1, "momentum": 0.9}), ("Adam", {"lr": 0.1})])
-def test_a_parameter_that_joins_later_starts_from_its_own_first_step(ours: str, theirs: dict[str, float]) -> None:
-    torch = pytest.importorskip("torch")
+def test_a_parameter_that_joins_later_starts_from_its_own_first_step(
+    torch: Any, ours: str, theirs: dict[str, float]
+) -> None:
     x, gradients = problem(1)
     late: list[Any] = [[g, None if t < 3 else h] for t, (g, h) in enumerate(gradients)]
     parameters = [nn.Parameter(one) for one in x]
@@ -180,7 +179,7 @@ def test_a_parameter_that_joins_later_starts_from_its_own_first_step(ours: str, 
         for parameter, g in zip(parameters, step, strict=True):
             parameter.grad = None if g is None else mg.tensor(g)
         optimizer.step()
-    expected = run_torch(lambda p: getattr(torch.optim, ours)(p, **theirs), x, late)
+    expected = run_torch(torch, lambda p: getattr(torch.optim, ours)(p, **theirs), x, late)
     agree([p.detach().numpy() for p in parameters], expected, 1e-12)
 
 

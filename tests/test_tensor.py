@@ -737,7 +737,7 @@ def test_minigrad_says_what_was_meant(name: str, meant: str) -> None:
 def test_names_that_resemble_nothing() -> None:
     for where in (mg, mg.ones(2)):
         with pytest.raises(AttributeError, match=r"'qqq'$"):
-            where.qqq  # noqa: B018
+            _ = where.qqq
         assert not hasattr(where, "__qqq__")
 
 

@@ -99,14 +99,14 @@ class OfTensors(Function):
             raise
         return joined(result)
 
-    def value(self, arrays: Arrays) -> np.ndarray:  # noqa: D102
+    def value(self, arrays: Arrays) -> np.ndarray:
         with no_grad():
             return self.tensor(*map(asarray, arrays)).detach().numpy()
 
-    def pull(self, arrays: Arrays, cotangent: np.ndarray) -> list[np.ndarray]:  # noqa: D102
+    def pull(self, arrays: Arrays, cotangent: np.ndarray) -> list[np.ndarray]:
         return [g.numpy() for g in vjp(self.tensor, *map(asarray, arrays))[1](asarray(cotangent))]
 
-    def push(self, arrays: Arrays, tangents: Arrays) -> np.ndarray:  # noqa: D102
+    def push(self, arrays: Arrays, tangents: Arrays) -> np.ndarray:
         return jvp(self.tensor, [*map(asarray, arrays)], [*map(asarray, tangents)])[1].numpy()
 
 
@@ -121,7 +121,7 @@ class OfArrays(Function):
     vjp: Callable[..., Any]
     jvp: Callable[..., Any] | None = None
 
-    def value(self, arrays: Arrays) -> np.ndarray:  # noqa: D102
+    def value(self, arrays: Arrays) -> np.ndarray:
         result = self.f(*self.filled(arrays))
         try:
             value = np.asarray(result)
@@ -132,14 +132,14 @@ class OfArrays(Function):
             raise OperandError(f"a check: the function returned a {what}, not an ndarray of floats")
         return value
 
-    def pull(self, arrays: Arrays, cotangent: np.ndarray) -> list[np.ndarray]:  # noqa: D102
+    def pull(self, arrays: Arrays, cotangent: np.ndarray) -> list[np.ndarray]:
         found = self.vjp(cotangent, *self.filled(arrays))
         found = list(found) if isinstance(found, (tuple, list)) else [found]
         if len(found) != len(arrays):
             raise ArgumentError(f"vjp gave {len(found)} cotangents for {len(arrays)} float inputs")
         return [np.zeros_like(x) if g is None else np.asarray(g) for g, x in zip(found, arrays, strict=True)]
 
-    def push(self, arrays: Arrays, tangents: Arrays) -> np.ndarray | None:  # noqa: D102
+    def push(self, arrays: Arrays, tangents: Arrays) -> np.ndarray | None:
         return None if self.jvp is None else np.asarray(self.jvp(tangents, *self.filled(arrays)))
 
 

@@ -60,7 +60,7 @@ def edited(function: Any, old: str, new: str) -> Callable[..., Any]:
     text = textwrap.dedent(inspect.getsource(function))
     assert text.count(old) == 1, f"{text.count(old)} times in {function.__qualname__}: {old}"
     tree = ast.parse(text.replace(old, new))
-    tree.body[0].decorator_list = []  # type: ignore[attr-defined]
+    tree.body[0].decorator_list = []
     names: dict[str, Any] = {}
     exec(compile(tree, inspect.getfile(function), "exec"), function.__globals__, names)
     return names[function.__name__]
