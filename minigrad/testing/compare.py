@@ -16,15 +16,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from minigrad.testing.differences import Path, derivative, slopes, sweep
+from minigrad.testing.differences import Path, derivative, noise, slopes, sweep
 from minigrad.testing.functions import Arrays, Function
 from minigrad.testing.report import Element, Report, reproducer, subject_of
 
 DOUBT = 4
 """Times the estimated error of the differences."""
-
-UNITS, NUDGES = 4, 8
-"""By how many units in the last place inputs are moved, and how often, to see what rounding does to a result."""
 
 EVERY = 1000
 """So many elements of an input are looked at, if something is wrong, to say where."""
@@ -74,6 +71,12 @@ class Products:
         tangent = function.push(function.arrays, [t.copy() for t in tangents])
         gradients = function.pull(function.arrays, cotangent.copy())
         return cls(function, arrays, value, tangents, tangent, cotangent, gradients)
+
+    @functools.cached_property
+    def slack_of_value(self) -> float:
+        """How far f may be off by rounding."""
+        value = lambda arrays: [self.function.value(arrays)]
+        return _slack(self.function.dtype, value, self.arrays, [self.value])
 
     @functools.cached_property
     def slack_of_tangent(self) -> float:
@@ -135,7 +138,8 @@ def _compare_tangent(products: Products, tangent: np.ndarray, found: Findings, w
     allowed = DOUBT * numeric.error
     off = ~(np.abs(tangent - numeric.value) <= allowed)
     if off.any():
-        allowed = allowed + products.slack_of_tangent
+        numeric = derivative(path, largest(*products.arrays), reach=16)
+        allowed = DOUBT * numeric.error + products.slack_of_tangent
         off = ~(np.abs(tangent - numeric.value) <= allowed)
     if accept and off.any():
         off &= ~slopes(path, largest(*products.arrays)).subgradient(tangent, allowed)
@@ -225,12 +229,13 @@ def _path(products: Products, i: int, index: tuple[int, ...]) -> Path:
 def _element(products: Products, i: int, index: tuple[int, ...]) -> Element:
     """The derivative with respect to one element of input i, both ways."""
     x, name = products.arrays[i], products.function.names[i]
-    numeric = derivative(_path(products, i, index), largest(*products.arrays))
-    analytic, value = float(products.gradients[i][index]), float(numeric.value)
+    path, scale, analytic = _path(products, i, index), largest(*products.arrays), float(products.gradients[i][index])
+    numeric = derivative(path, scale)
     allowed = DOUBT * float(numeric.error)
-    if not abs(analytic - value) <= allowed:
-        allowed += products.slack_of_gradients
-    return Element(name, index, x.shape, x.dtype, analytic, value, allowed, bool(numeric.settled))
+    if not abs(analytic - numeric.value) <= allowed:
+        numeric = derivative(path, scale, reach=16)
+        allowed = DOUBT * float(numeric.error) + products.slack_of_gradients
+    return Element(name, index, x.shape, x.dtype, analytic, float(numeric.value), allowed, bool(numeric.settled))
 
 
 def _with_surroundings(products: Products, i: int, element: Element) -> Element:
@@ -259,20 +264,21 @@ def _slack(dtype: np.dtype, product: Callable[[Arrays], Any], inputs: Arrays, re
     """How far the results of a product may be off by rounding in a dtype; `inputs` are those of f, and the direction.
 
     A stable computation gives the exact result for inputs that are a few units in the last place away. So this is
-    what changes by such steps, and the rounding of the results themselves. Their largest element counts for all: a
-    gradient may be what is left of numbers of that size (a bias before batch-norm has none). Where all that is left is
-    rounding, one step may change nothing by chance; therefore there are several. That costs, so slack is asked for only
-    where results differ without it.
+    what changes by such a step, the rounding of the results themselves, and (all that there is of results that cancel)
+    the noise among neighbours. Their largest element counts for all: a gradient may be what is left of numbers of that
+    size (a bias before batch-norm has none). That takes many evaluations: ask where results differ without it.
     """
-    eps, random = np.finfo(dtype).eps, np.random.default_rng(0)
-    moved = 0.0
-    for _ in range(NUDGES):
-        there = product(
-            [np.asarray(x * (1 + eps * random.integers(-UNITS, UNITS + 1, x.shape)), x.dtype) for x in inputs]
-        )
-        with np.errstate(all="ignore"):
-            moved = max(moved, largest(*(_wide(b) - _wide(a) for a, b in zip(results, there, strict=True))) / eps)
-    return rounding(dtype, sum(x.size for x in (*inputs, *results))) * (largest(*results) + moved)
+    eps, random = float(np.finfo(dtype).eps), np.random.default_rng(0)
+    signs = [random.choice((-1.0, 1.0), x.shape) for x in inputs]
+
+    def path(step: float) -> np.ndarray:
+        found = product([np.asarray(x * (1 + step * sign), x.dtype) for x, sign in zip(inputs, signs, strict=True)])
+        return np.concatenate([_wide(one).ravel() for one in found])
+
+    with np.errstate(all="ignore"):
+        here = np.concatenate([_wide(one).ravel() for one in results])
+        moved = largest(path(eps) - here) + largest(noise(path, 8, 2**12 * eps))
+    return rounding(dtype, sum(x.size for x in (*inputs, *results))) * (largest(here) + moved / eps)
 
 
 def largest(*arrays: np.ndarray) -> float:

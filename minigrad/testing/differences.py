@@ -28,10 +28,13 @@ class Estimate:
     settled: np.ndarray
 
 
-def derivative(path: Path, scale: float) -> Estimate:
-    """The derivative of a path at 0. An error of GOAL times the scale is small, even if the value is smaller still."""
+def derivative(path: Path, scale: float, *, reach: int = 2) -> Estimate:
+    """The derivative of a path at 0. An error of GOAL times the scale is small, even if the value is smaller still.
+
+    Where values are what rounding leaves, a few may be equal by chance: their noise shows in a wider `reach`.
+    """
     with np.errstate(all="ignore"):  # a step may leave the domain of the function: then a smaller one is taken
-        jitter = noise(path)
+        jitter = noise(path, reach)
         value, error, size = _extrapolated(path, STEPS[0], jitter)
         for step in STEPS[1:]:
             if (error <= GOAL * size).all():
@@ -43,15 +46,14 @@ def derivative(path: Path, scale: float) -> Estimate:
         return Estimate(value, error, error <= GOAL * np.maximum(size, scale))
 
 
-def noise(path: Path) -> np.ndarray:
+def noise(path: Path, reach: int = 2, step: float = 2.0**-40) -> np.ndarray:
     """How far rounding moves the values of a path: by their second differences, for steps too small for anything else.
 
     (Hamming, 1962, Numerical Methods for Scientists and Engineers, as a table of differences.)
     """
-    step = 2.0**-40
-    values = [path(k * step) for k in (-2, -1, 0, 1, 2)]
+    values = [path(k * step) for k in range(-reach, reach + 1)]
     second = [np.abs(a - 2 * b + c) for a, b, c in zip(values, values[1:], values[2:], strict=False)]
-    return np.maximum(np.max(second, axis=0), np.finfo(np.float64).eps * np.abs(values[2]))
+    return np.maximum(np.max(second, axis=0), np.finfo(np.float64).eps * np.abs(values[reach]))
 
 
 def _extrapolated(path: Path, step: float, jitter: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
