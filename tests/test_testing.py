@@ -64,6 +64,7 @@ def by_hand(f: Any, vjp: Any, *inputs: Any, **options: Any) -> Report:
         (lambda x: 1e-12 * np.sin(x), lambda x: 1e-12 * np.cos(x), 0.3),
         (lambda x: 1e9 + np.sin(x), np.cos, 0.3),
         (lambda x: (x + 1e4) - x, lambda x: 0.0, 0.3),
+        (lambda x: x * (0.3 * x) * (0.7 * x), lambda x: 0.0, 0.0),
     ],
 )
 def test_the_error_of_a_difference_is_known(f: Any, slope: Any, x: float) -> None:

@@ -66,6 +66,7 @@ def _extrapolated(path: Path, step: float, jitter: np.ndarray) -> tuple[np.ndarr
     wide, middle, narrow = differences
     first, second = middle + (middle - wide) / 3, narrow + (narrow - middle) / 3
     value = second + (second - first) / 15
+    jitter = np.maximum(jitter, np.finfo(np.float64).eps * size)  # a step away values may be larger
     error = np.abs(second - first) + 16 * jitter / step  # of two values over half a step, and few differences tell
     return value, np.where(np.isfinite(value), error, np.inf), np.maximum(size, np.abs(value))
 
