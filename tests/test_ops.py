@@ -19,7 +19,7 @@ FLAT = [name for name in SMOOTH if not any(getattr(REGISTRY[name], "partials", [
 PRIMITIVE = [name for name in SMOOTH if name not in FLAT and not isinstance(REGISTRY[name], Composite)]
 
 every = pytest.mark.parametrize("name", sorted(REGISTRY))
-drawn_often, drawn = profiles.drawn(30), profiles.drawn(12)
+drawn_often, drawn = profiles.drawn(30), profiles.drawn(14)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from minigrad.ops.checks import operands, require
 from minigrad.ops.kinds import Bad, composite
 from minigrad.ops.linalg import matmul
 from minigrad.ops.reduce import sum
-from minigrad.ops.samples import Call, Draw
+from minigrad.ops.samples import Call, Draw, least_side
 from minigrad.ops.shape import permute_dims, reshape
 
 Labels = list[Any]
@@ -21,15 +21,16 @@ Labels = list[Any]
 
 
 EXAMPLES = (
-    *("i->", "ij->ji", "ii", "ii->i", "iji->ij", "i,i", "i,j->ij", "ij,jk", "ij,kj->ik", "bij,bjk->bik", "ij,ij->i"),
-    *("ij,jk,kl->il", "ij,jk,ik->j", "i,i,i->", "...ij,...jk", "...i->...", "i...,i->i...", "bij,b,j->bi", "ij,kl->j"),
+    *("i->", "ij->ji", "ii", "ii->i", "iji->ij", "i,i", "i,j->ji", "ij,jk", "ij,kj->ki", "bij,bjk->kbi", "ij,ij->i"),
+    *("ij,jk,kl->li", "ij,jk,ik->j", "i,i,i->", "...ij,...jk", "...i->...", "i...,i->i...", "bij,b,j->ib", "ij,kl->j"),
 )
 
 
 def _sample(draw: Draw) -> Call:
     subscripts = draw.choice(EXAMPLES)
-    sizes = {letter: draw.integer(0, 3) for letter in "bijkl"}
-    more = draw.shape(max_dims=2)
+    least = least_side(draw)
+    sizes = {letter: draw.integer(least, 3) for letter in "bijkl"}
+    more = draw.shape(max_dims=2, min_side=least)
     shapes = []
     for term in subscripts.split("->")[0].split(","):
         before, dots, after = term.partition("...")

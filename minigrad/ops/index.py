@@ -23,7 +23,8 @@ def key_sample(draw: Draw, shape: tuple[int, ...]) -> Key:
     if shape and draw.integer(0, 5) == 0:
         return (draw.integers(shape, 0, 2).astype(bool),)
     key: list[Any] = []
-    for size in shape[: draw.integer(0, len(shape))]:
+    counts = range(len(shape) + 1)
+    for size in shape[: draw.choice([*counts, *counts[1:], *counts[1:]])]:
         step = draw.choice([None, 1, 2, -1])
         options: list[Any] = [slice(None, None, step), slice(draw.integer(-2, 2), None)]
         if size:

@@ -34,8 +34,14 @@ class Drawn:
         return self._draw(st.sampled_from(options))
 
     def shape(self, *, min_dims: int = 0, max_dims: int = 3, min_side: int = 0, max_side: int = 4) -> Shape:
-        """A shape."""
-        return self._draw(st.lists(st.integers(min_side, max_side), min_size=min_dims, max_size=max_dims).map(tuple))
+        """A shape; seldom one of no elements, or without axes: there is little to see there."""
+        counts = range(min_dims, max_dims + 1)
+        sides = [
+            self.integer(max(min_side, 1), max_side) for _ in range(self.choice([*counts, *counts[min_dims == 0 :]]))
+        ]
+        if sides and min_side == 0 and self.choice([False] * 7 + [True]):
+            sides[self.integer(0, len(sides) - 1)] = 0
+        return tuple(sides)
 
     def array(self, shape: Shape, low: float = -2.0, high: float = 2.0, away_from: float | None = None) -> np.ndarray:
         """Floats in [low, high], at least 0.1 away from a kink."""

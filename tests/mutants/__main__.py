@@ -34,10 +34,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("-k", metavar="TEXT", default="", help="only mutants with this in their names")
     parser.add_argument("-n", metavar="WORKERS", type=int, default=os.cpu_count(), help="processes")
+    parser.add_argument("--seed", type=int, help="draw other examples than the suite does")
     parser.add_argument("--write", action="store_true", help=f"write the table to docs/{PAGE.name}, too")
     arguments = parser.parse_args()
     start, verdicts = time.perf_counter(), []
-    for verdict in judged([name for name in MUTANTS if arguments.k in name], arguments.n):
+    for verdict in judged([name for name in MUTANTS if arguments.k in name], arguments.n, arguments.seed):
         verdicts.append(verdict)
         print(line(verdict), flush=True)
     wrong = [one.name for one in verdicts if not is_right(one)]

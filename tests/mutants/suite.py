@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from hypothesis import Phase, settings
 from hypothesis.errors import UnsatisfiedAssumption
@@ -36,10 +37,12 @@ class Verdict:
 class Suite:
     """The tests of some mutants.
 
-    Hypothesis draws the same examples every time, and stops at the first that fails.
+    Hypothesis draws the same examples every time, those of the suite or (by a seed) others, and stops at the first that
+    fails.
     """
 
-    def __init__(self, mutants: Sequence[Mutant]) -> None:
+    def __init__(self, mutants: Sequence[Mutant], seed: int | None = None) -> None:
+        self.seed = seed
         settings.register_profile("mutants", phases=(Phase.explicit, Phase.generate), database=None, derandomize=True)
         settings.load_profile("mutants")  # for the modules that are imported now
         named = {re.match(r"\w+", reference)[0] for one in mutants for reference in one.tests}
@@ -58,9 +61,9 @@ class Suite:
         start = time.perf_counter()
         for item in (item for reference in mutant.tests for item in self.meant(reference)):
             with planted(mutant):
-                examples, complaint = run(item)
+                examples, complaint = run(item, self.seed)
             if complaint:
-                _, without = run(item)
+                _, without = run(item, self.seed)
                 assert not without, f"{mutant.name}: {item.nodeid} fails without it, too: {without}"
                 return Verdict(mutant.name, item.nodeid, examples, complaint, time.perf_counter() - start)
         return Verdict(mutant.name, "", 0, "", time.perf_counter() - start)
@@ -76,10 +79,14 @@ class Suite:
         return found
 
 
-def run(item: Any) -> tuple[int, str]:
+def run(item: Any, seed: int | None = None) -> tuple[int, str]:
     """The number of examples until the first failure, or of all, and what the failure said ("" if there is none)."""
     mg.manual_seed(0)
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    if seed is not None and hasattr(item.obj, "hypothesis"):
+        hypothesis.seed(seed)(getattr(item.obj, "__func__", item.obj))
+    parameters = dict(item.callspec.params) if hasattr(item, "callspec") else {}
+    if "device" in item.fixturenames:
+        parameters["device"] = "cpu"
     with warnings.catch_warnings(), counted(item.obj) as count:
         warnings.simplefilter("error")
         try:

@@ -14,9 +14,9 @@ HARMLESS = {mutant.name for mutant in controls.MUTANTS}
 _suite: Suite  # of a worker
 
 
-def judged(names: Sequence[str], workers: int) -> Iterator[Verdict]:
+def judged(names: Sequence[str], workers: int, seed: int | None = None) -> Iterator[Verdict]:
     """The verdicts on some mutants, in order, as they come in."""
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _prepare, (names,)) as pool:
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _prepare, (names, seed)) as pool:
         yield from pool.map(_judge, names)
 
 
@@ -25,9 +25,9 @@ def is_right(verdict: Verdict) -> bool:
     return bool(verdict.test) != (verdict.name in HARMLESS)
 
 
-def _prepare(names: Sequence[str]) -> None:
+def _prepare(names: Sequence[str], seed: int | None) -> None:
     global _suite
-    _suite = Suite([MUTANTS[name] for name in names])
+    _suite = Suite([MUTANTS[name] for name in names], seed)
 
 
 def _judge(name: str) -> Verdict:
