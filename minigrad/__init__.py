@@ -1,4 +1,4 @@
-"""minigrad: tensors, automatic differentiation and neural networks, to read in an afternoon.
+"""minigrad: tensors, automatic differentiation and neural networks, with an engine to read in an afternoon.
 
     import minigrad as mg
 

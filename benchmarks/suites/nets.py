@@ -11,7 +11,7 @@ CLASSES, SIZE = 15, (1, 64, 64)
 
 
 def simplenet(nn: Any) -> Any:
-    """The course's SimpleNet with the layers of either library."""
+    """SimpleNet (see demos/scenes) with the layers of either library."""
     return nn.Sequential(
         nn.Conv2d(1, 10, 5),
         nn.MaxPool2d(3),

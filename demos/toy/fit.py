@@ -1,4 +1,4 @@
-"""The toy experiment of the course's slides: one number in, one number out, some layers of ReLU units between.
+"""A toy experiment: one number in, one number out, some layers of ReLU units between.
 
 The data are 1000 points of a known function on [-pi, pi], without noise. The loss is the squared difference; the
 optimiser is stochastic gradient descent with momentum 0.9 and a constant learning rate.

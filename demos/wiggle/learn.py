@@ -1,4 +1,4 @@
-"""The key idea of the course's slides, and what it costs: wiggle one weight, see whether the loss falls, go there.
+"""Learning without derivatives, and what it costs: wiggle one weight, see whether the loss falls, go there.
 
 One small network learns one curve in three ways, from the same first weights and on all data at every step:
 
