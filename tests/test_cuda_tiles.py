@@ -1,5 +1,8 @@
 """Products of gathered numbers on the GPU, or in its simulator: convolutions and matrix products of every kind."""
 
+from types import SimpleNamespace
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -171,6 +174,27 @@ def test_tensor_cores(side, parts):
         assert_near(*small(tile, parts, ("terms", "outer"), size=(side - 3, side + 9, 5), bits=11))
     finally:
         precision.choose(False)
+
+
+@pytest.mark.parametrize("along", [("terms", "outer"), ("outer", "terms")])
+def test_parts_without_terms(along):
+    """More parts than there are steps; they do not read beyond the list."""
+    assert_near(*small(plans.TINY, 9, along, size=(5, 22, 3)))
+    assert_near(*small(plans.SINGLE, 9, along, size=(5, 22, 3)))
+
+
+sizes = st.one_of(st.integers(0, 40), st.integers(0, 1 << 20))
+
+
+@given(sizes, sizes, sizes, st.integers(0, 300), st.sampled_from(["float32", "float64"]))
+def test_the_choice_for_a_gpu(rows, columns, terms, batches, dtype):
+    gpu = SimpleNamespace(blocks=132 * 8, threads=256)
+    with mock.patch.multiple(plans, SIMULATED=False, machine=lambda: gpu):
+        tile, parts = plans.chosen(rows, columns, terms, batches, np.dtype(dtype))
+    assert (tile == plans.SINGLE) == (min(rows, columns) <= plans.FEW)
+    length = -(-terms // (parts * tile.depth)) * tile.depth
+    assert length <= plans.LENGTH
+    assert parts == 1 or (parts - 1) * length < terms  # none is empty
 
 
 def test_what_repeats():

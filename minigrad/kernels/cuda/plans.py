@@ -49,13 +49,10 @@ def evenly(size: int, *steps: int) -> Axis:
 
 
 TILES = {
-    True: (Tile(128, 8), Tile(64, 8), Tile(32, 4)),
-    False: (Tile(64, 4), Tile(32, 4)),
+    True: {Tile(128, 8): 1.0, Tile(64, 8): 0.9, Tile(32, 4): 0.5},
+    False: {Tile(64, 4): 0.5, Tile(32, 4): 0.5},
 }
-"""For float32, and for dtypes that leave fewer registers."""
-
-RATES = {8: 1.0, 4: 0.5}
-"""How fast the tiles of a thread are, by their size: a large one reads less of shared memory for each product."""
+"""For float32, and for dtypes that leave fewer registers; and about how fast they are: the larger the fewer loads."""
 
 FEW = 4
 """Rows or columns that are not worth a tile."""
@@ -78,24 +75,28 @@ SHORT = 256
 
 def chosen(rows: int, columns: int, terms: int, batches: int, dtype: np.dtype) -> tuple[Tile, int]:
     """A tile, and in how many parts to cut the terms: as many multiprocessors as possible busy, with few idle rows."""
-    single = min(rows, columns) <= FEW
     if SIMULATED:
-        return SINGLE if single else TINY, 1 + (terms > 4 * TINY.depth)
-    if single:
-        wanted = machine().blocks * machine().threads // max(1, rows * columns * batches)
-        return SINGLE, max(1, min(wanted, terms // FEW_TERMS), -(-terms // LENGTH))
+        return SINGLE if min(rows, columns) <= FEW else TINY, 1 + (terms > 4 * TINY.depth)
+    if min(rows, columns) <= FEW:
+        idle = machine().blocks * machine().threads // max(1, rows * columns * batches)
+        return SINGLE, _parts(terms, SINGLE, min(idle, terms // FEW_TERMS))
+    speeds = TILES[dtype == np.float32]
 
     def blocks(tile: Tile) -> int:
-        return -(-rows // tile.side) * -(-columns // tile.side) * batches
+        return max(1, -(-rows // tile.side) * -(-columns // tile.side) * batches)
 
-    def cost(tile: Tile) -> float:
-        slots = machine().blocks * 64 // tile.threads
-        work = tile.each**2 / RATES[tile.each]
-        return max(1, -(-blocks(tile) // slots)) * work
+    def slots(tile: Tile) -> int:
+        return max(1, machine().blocks * 64 // tile.threads)  # two blocks of 256 threads a multiprocessor
 
-    tile = min(TILES[dtype == np.float32], key=cost)
-    idle = machine().blocks * 64 // tile.threads // blocks(tile)
-    return tile, max(1, min(idle, terms // SHORT), -(-terms // LENGTH))
+    tile = min(speeds, key=lambda tile: -(-blocks(tile) // slots(tile)) * tile.each**2 / speeds[tile])
+    return tile, _parts(terms, tile, min(slots(tile) // blocks(tile), terms // SHORT))
+
+
+def _parts(terms: int, tile: Tile, wanted: int) -> int:
+    """So many parts, or more where they would be long, of which none is empty."""
+    parts = max(1, wanted, -(-terms // LENGTH))
+    length = -(-terms // (parts * tile.depth)) * tile.depth
+    return max(1, -(-terms // max(1, length)))
 
 
 def place(h: Any, w: Any) -> Any:
@@ -142,7 +143,7 @@ class Product:
             columns.most[0] + terms.most[0] + batches.most[1],
             rows.most[2] + columns.most[2] + batches.most[2] + parts * size,
             4 * sum(len(axis.entries) + 2 * tile.depth for axis in axes),
-            terms.size + 2 * tile.depth,
+            terms.size + (parts + 2) * tile.depth,
         )
         sides = max((max(_coordinates(axis.entries[:, 1])) for axis in axes[:3]), default=0)
         large = reach >= 1 << 31 or max(sides, *(last or (0,))) >= 1 << 15

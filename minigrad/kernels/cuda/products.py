@@ -247,8 +247,8 @@ def tiled(tile: Tile, form: Form, dtype: np.dtype) -> Kernel:
         thread = index(cuda.threadIdx.x)
         first_row, first_column, part, batch = tile_of(index(cuda.blockIdx.x), grid)
         left_start, right_start, out_start = spot(lists, batches, batch)
-        first, limit = index(part * grid[9]), index(grid[11])
-        last = min(index(first + grid[9]), index(terms[0]))
+        end, limit = index(terms[0]), index(grid[11])
+        first, last = min(index(part * grid[9]), end), min(index((part + 1) * grid[9]), end)
 
         out_rows = shared(side, word)
         out_columns = shared(side, word)
