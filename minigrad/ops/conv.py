@@ -54,8 +54,8 @@ def output_shape(
         raise ShapeError(message(headline, rows, "o must be a multiple of groups"))
     require(min(window) > 0, ShapeError, f"{op}: the window has no elements", rows)
     sizes, strides = [], []
-    settings = zip(letters, image, window, options["stride"], options["padding"], options["dilation"], strict=True)
-    for letter, side, taps, stride, padding, dilation in settings:
+    axes = zip(letters, image, window, options["stride"], options["padding"], options["dilation"], strict=True)
+    for letter, side, taps, stride, padding, dilation in axes:
         covered, size = dilation * (taps - 1) + 1, side + 2 * padding
         if covered > size:
             headline = f"{op}: the window does not fit, it covers {covered} of {letter}={size}, padding included"
