@@ -234,7 +234,10 @@ def pair(op: str, name: str, value: Any, minimum: int) -> tuple[int, int]:
 def shape_of(op: str, value: Any) -> tuple[int, ...]:
     """Sizes given as one int or a sequence of them."""
     sizes = value if isinstance(value, (tuple, list)) else (value,)
-    return tuple([size if size.__class__ is int else integer(op, "shape", size) for size in sizes])
+    for size in sizes:
+        if size.__class__ is not int:
+            return tuple([integer(op, "shape", one) for one in sizes])
+    return tuple(sizes)
 
 
 @contextmanager
