@@ -162,13 +162,15 @@ def _made(array: np.ndarray, device: str, requires_grad: bool) -> Tensor:
 # ---- constants -------------------------------------------------------------------------------------------------------
 
 
-def full(shape: Shape, value: float, *, dtype: Any = None, device: str = "cpu", requires_grad: bool = False) -> Tensor:
+def full(
+    shape: Shape, fill_value: float, *, dtype: Any = None, device: str = "cpu", requires_grad: bool = False
+) -> Tensor:
     """A tensor filled with one value.
 
     >>> mg.full((2,), 7)
     tensor([7, 7])
     """
-    filling = _array(value, dtype)
+    filling = _array(fill_value, dtype)
     if filling.ndim:
         raise ArgumentError(f"full: the value has shape {shape_text(filling.shape)}, one number is needed")
     sizes = _sizes("full", shape)
@@ -209,9 +211,9 @@ def ones_like(x: Tensor, /) -> Tensor:
     return ones(x.shape, dtype=x.dtype, device=x.device)
 
 
-def full_like(x: Tensor, /, value: float) -> Tensor:
+def full_like(x: Tensor, /, fill_value: float) -> Tensor:
     """One value in the shape, dtype and device of x."""
-    return full(x.shape, value, dtype=x.dtype, device=x.device)
+    return full(x.shape, fill_value, dtype=x.dtype, device=x.device)
 
 
 def _sizes(function: str, shape: Shape) -> tuple[int, ...]:
@@ -259,14 +261,14 @@ def linspace(start: float, stop: float, num: int, *, dtype: Any = float32, devic
     return _made(_array(values, dtype), device, False)
 
 
-def eye(rows: int, columns: int | None = None, *, dtype: Any = float32, device: str = "cpu") -> Tensor:
-    """The identity matrix.
+def eye(rows: int, columns: int | None = None, /, *, k: int = 0, dtype: Any = float32, device: str = "cpu") -> Tensor:
+    """A matrix with ones on a diagonal, k places to the right of the main one: the identity matrix.
 
     >>> mg.eye(2)
     tensor([[1., 0.],
             [0., 1.]])
     """
-    sizes = _sizes("eye", (rows, rows if columns is None else columns))
+    sizes = height, width = _sizes("eye", (rows, rows if columns is None else columns))
     kind = as_dtype(dtype)
     with memory_for("eye", sizes):
-        return _made(np.eye(*sizes, dtype=kind), device, False)
+        return _made(np.eye(height, width, integer("eye", "k", k), dtype=kind), device, False)

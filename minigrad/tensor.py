@@ -476,11 +476,11 @@ class Tensor(graph.Variable, metaclass=_Made):
         """See `minigrad.min`."""
         return ops.min(self, axis=axis, keepdims=keepdims)
 
-    def argmax(self, *, axis: int, keepdims: bool = False) -> "Tensor":
+    def argmax(self, *, axis: int | None = None, keepdims: bool = False) -> "Tensor":
         """See `minigrad.argmax`."""
         return ops.argmax(self, axis=axis, keepdims=keepdims)
 
-    def argmin(self, *, axis: int, keepdims: bool = False) -> "Tensor":
+    def argmin(self, *, axis: int | None = None, keepdims: bool = False) -> "Tensor":
         """See `minigrad.argmin`."""
         return ops.argmin(self, axis=axis, keepdims=keepdims)
 
@@ -512,7 +512,7 @@ class Tensor(graph.Variable, metaclass=_Made):
         """See `minigrad.expand_dims`."""
         return ops.expand_dims(self, axis=axis)
 
-    def squeeze(self, *, axis: int | tuple[int, ...]) -> "Tensor":
+    def squeeze(self, axis: int | tuple[int, ...]) -> "Tensor":
         """See `minigrad.squeeze`."""
         return ops.squeeze(self, axis=axis)
 

@@ -741,6 +741,29 @@ def test_names_that_resemble_nothing() -> None:
         assert not hasattr(where, "__qqq__")
 
 
+def test_options_have_the_names_of_the_array_api() -> None:
+    x = mg.tensor([[3.0, 1.0], [2.0, 5.0]])
+    same(mg.full((2,), fill_value=3.0), [3, 3])
+    same(mg.full_like(x, fill_value=3.0), [[3, 3], [3, 3]])
+    same(mg.eye(2, 3, k=1), [[0, 1, 0], [0, 0, 1]])
+    assert x.argmax().item() == mg.argmax(x, axis=None).item() == 3
+    assert x.argmin().item() == 1
+    assert mg.argmax(x, keepdims=True).tolist() == [[3]]
+    assert mg.argmax(mg.tensor(1.0), keepdims=True).tolist() == 0
+    with pytest.raises(ShapeError, match="argmax: axis 0 has no elements"):
+        mg.zeros((0, 2)).argmax(keepdims=True)
+    same(mg.squeeze(mg.ones((1, 2)), 0), [1, 1])
+    same(mg.sort(x, stable=False), [[1, 3], [2, 5]])
+    same(mg.argsort(x, stable=True), [[1, 0], [0, 1]])
+
+
+@pytest.mark.parametrize("op", [mg.sign, mg.floor, mg.ceil])
+def test_steps_have_the_gradient_zero(op: Any) -> None:
+    x = mg.tensor([0.5, -1.5], requires_grad=True)
+    op(x).sum().backward()
+    assert x.grad.tolist() == [0.0, 0.0]
+
+
 def test_the_namespace_is_the_array_apis() -> None:
     x = mg.ones(2)
     assert x.__array_namespace__() is mg

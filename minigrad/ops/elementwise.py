@@ -133,7 +133,7 @@ def abs(x: Any, /) -> Any:
     """
 
 
-@elementwise(None, sample=unary(away_from=0.0), oracle=pointwise(lambda x: math.copysign(1.0, x)))
+@elementwise(0, sample=unary(away_from=0.0), oracle=pointwise(lambda x: math.copysign(1.0, x)))
 def sign(x: Any, /) -> Any:
     """-1, 0 or 1 after the sign of x; its derivative is 0 everywhere.
 
@@ -156,7 +156,7 @@ def _far_from_integers(draw: Draw) -> Call:
     return (draw.integers(shape, -3, 3) + draw.array(shape, 0.2, 0.8),), {}
 
 
-@elementwise(None, sample=_far_from_integers, oracle=pointwise(math.floor))
+@elementwise(0, sample=_far_from_integers, oracle=pointwise(math.floor))
 def floor(x: Any, /) -> Any:
     """The largest integer at most x; its derivative is 0 everywhere.
 
@@ -165,7 +165,7 @@ def floor(x: Any, /) -> Any:
     """
 
 
-@elementwise(None, sample=_far_from_integers, oracle=pointwise(math.ceil))
+@elementwise(0, sample=_far_from_integers, oracle=pointwise(math.ceil))
 def ceil(x: Any, /) -> Any:
     """The smallest integer at least x; its derivative is 0 everywhere.
 

@@ -128,8 +128,13 @@ def _count(op: str, axis: Axis, x: Any) -> int:
 # ---- extremes --------------------------------------------------------------------------------------------------------
 
 
-def _one_axis(op: str, axis: int, x: Any, keepdims: bool) -> tuple[tuple[Any], dict[str, Any]]:
-    at = one_axis(op, axis, len(variable(op, "x", x).shape), x)
+def _one_axis(op: str, axis: int | None, x: Any, keepdims: bool) -> tuple[tuple[Any], dict[str, Any]]:
+    ndim = len(variable(op, "x", x).shape)
+    if axis is None:  # all elements in one line
+        keepdims = keepdims and ndim > 0
+        x = reshape(x, (*[1] * (ndim - 1), -1) if keepdims and x.size else (x.size,))
+        axis = -1
+    at = one_axis(op, axis, len(x.shape), x)
     require(x.shape[at] > 0, ShapeError, f"{op}: axis {at} has no elements", [("x", "", x)])
     return (x,), {"axis": at, "keepdims": bool(keepdims)}
 
@@ -140,8 +145,8 @@ def _one_axis(op: str, axis: int, x: Any, keepdims: bool) -> tuple[tuple[Any], d
     oracle=np.argmax,
     bad=(Bad(lambda t: argmax(t(2, 0), axis=1), ShapeError, "argmax: axis 1 has no elements"),),
 )
-def argmax(x: Any, /, *, axis: int, keepdims: bool = False) -> Any:
-    """The index of the first maximum along an axis (of the first NaN, if there is one).
+def argmax(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The index of the first maximum (of the first NaN, if there is one) along an axis, or in x as one line.
 
     >>> mg.argmax(mg.tensor([[1.0, 5.0], [7.0, 5.0]]), axis=1)
     tensor([1, 0])
@@ -150,8 +155,8 @@ def argmax(x: Any, /, *, axis: int, keepdims: bool = False) -> Any:
 
 
 @discrete(method="argmin", sample=along_axis(distinct=True, min_side=1), oracle=np.argmin)
-def argmin(x: Any, /, *, axis: int, keepdims: bool = False) -> Any:
-    """The index of the first minimum along an axis (of the first NaN, if there is one).
+def argmin(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The index of the first minimum (of the first NaN, if there is one) along an axis, or in x as one line.
 
     >>> mg.argmin(mg.tensor([[1.0, 5.0], [7.0, 5.0]]), axis=1)
     tensor([0, 1])

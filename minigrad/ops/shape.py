@@ -211,7 +211,7 @@ def _squeeze_sample(draw: Draw) -> Call:
     method="squeeze",
     bad=(Bad(lambda t: squeeze(t(2, 3), axis=1), ShapeError, "squeeze: axis 1 has size 3, not 1"),),
 )
-def squeeze(x: Any, /, *, axis: int | tuple[int, ...]) -> Any:
+def squeeze(x: Any, /, axis: int | tuple[int, ...]) -> Any:
     """x without axes of size 1.
 
     >>> mg.squeeze(mg.zeros((2, 1)), axis=1).shape

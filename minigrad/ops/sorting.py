@@ -33,8 +33,10 @@ def _along(op: str, x: Any, axis: int) -> int:
 
 
 @discrete(sample=_sample(distinct=False), oracle=_order)
-def argsort(x: Any, /, *, axis: int = -1, descending: bool = False) -> Any:
-    """The indices that sort x along an axis. Equal elements keep their order; NaN is larger than any number.
+def argsort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
+    """The indices that sort x along an axis; NaN is larger than any number.
+
+    Equal elements keep their order, whether `stable` asks for it or not.
 
     >>> mg.argsort(mg.tensor([3.0, 1.0, 2.0]))
     tensor([1, 2, 0])
@@ -47,8 +49,10 @@ def argsort(x: Any, /, *, axis: int = -1, descending: bool = False) -> Any:
     oracle=lambda x, axis, descending: np.flip(np.sort(x, axis=axis), axis if descending else ()),
     bad=(Bad(lambda t: sort(t(2, 3), axis=2), ArgumentError, "sort: no axis 2 in 2 dimensions"),),
 )
-def sort(x: Any, /, *, axis: int = -1, descending: bool = False) -> Any:
-    """x sorted along an axis; NaN is larger than any number. Of equal elements, the gradient keeps the order.
+def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
+    """x sorted along an axis; NaN is larger than any number.
+
+    In the gradient equal elements keep their order, whether `stable` asks for it or not.
 
     >>> mg.sort(mg.tensor([3.0, 1.0, 2.0]), descending=True)
     tensor([3., 2., 1.])
