@@ -237,6 +237,12 @@ def test_no_gpu(stub):
         Driver(stub)
 
 
+def test_an_old_gpu(stub, monkeypatch):
+    monkeypatch.setattr(Driver, "_attribute", lambda self, which: 7)
+    with pytest.raises(DeviceError, match=r"^Stub 100 is of compute capability 7\.7; the kernels need 8\.0 or later$"):
+        Driver(stub)
+
+
 def test_a_forked_process(monkeypatch):
     with pytest.raises(DeviceError, match=r"(?s)CUDA_ERROR_NOT_INITIALIZED \(3\).*hint: a forked process cannot"):
         Driver(Stub(cuInit=3))

@@ -22,6 +22,9 @@ from minigrad.kernels.cuda.libcuda import NO_DEVICE, OUT_OF_MEMORY, UNSUPPORTED_
 THREADS = 256
 
 MAJOR, MINOR, MULTIPROCESSORS, RESIDENT = 75, 76, 16, 39  # attributes of a device
+OLDEST = 8, 0
+"""The compute capability from which on copies to shared memory are asynchronous."""
+
 RELEASE_THRESHOLD, RESERVED, USED, MOST_USED = 4, 5, 7, 8  # of a pool of memory
 DYNAMIC_SHARED = 8  # of a function
 ERROR_LOG, ERROR_LOG_BYTES = 5, 6  # options of the driver's assembler
@@ -134,6 +137,9 @@ class Driver:
         self.name = name.value.decode()
         self.version = divmod(library.number("cuDriverGetVersion") // 10, 100)
         self.capability = self._attribute(MAJOR), self._attribute(MINOR)
+        if self.capability < OLDEST:
+            has, least = ("{}.{}".format(*one) for one in (self.capability, OLDEST))
+            raise DeviceError(f"{self.name} is of compute capability {has}; the kernels need {least} or later")
         self.blocks = self._attribute(MULTIPROCESSORS) * self._attribute(RESIDENT) // THREADS
         self._desk = _Desk(library, library.handle("cuDevicePrimaryCtxRetain", self._device))
         self.stream = library.handle("cuStreamCreate", NON_BLOCKING)
