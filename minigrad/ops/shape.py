@@ -8,9 +8,9 @@ import numpy as np
 
 from minigrad import kernels
 from minigrad.errors import ArgumentError, DeviceError, ShapeError
-from minigrad.ops.checks import axes, one_axis, operands, require, shape_of, sum_to, variable
+from minigrad.ops.checks import axes, integer, one_axis, operands, require, shape_of, sum_to, variable
 from minigrad.ops.kinds import Bad, composite, linear
-from minigrad.ops.samples import Call, Draw, least_side, unary
+from minigrad.ops.samples import Call, Draw, axis_of, least_side, unary
 
 
 @linear(lambda g, x: g, signature="... -> ...", view=True, sample=unary(), oracle=np.array)
@@ -227,6 +227,64 @@ def squeeze(x: Any, /, axis: int | tuple[int, ...]) -> Any:
 def part_of(x: Any, axis: int, part: slice) -> Any:
     """A slice of x along one axis."""
     return x[(*(slice(None),) * axis, part)]
+
+
+def _flip_sample(draw: Draw) -> Call:
+    shape = draw.shape()
+    return (draw.array(shape),), {"axis": axis_of(draw, len(shape))}
+
+
+@composite(
+    view=True,
+    sample=_flip_sample,
+    oracle=np.flip,
+    bad=(Bad(lambda t: flip(t(2), axis=1), ArgumentError, "flip: no axis 1 in 1 dimensions"),),
+)
+def flip(x: Any, /, *, axis: int | tuple[int, ...] | None = None) -> Any:
+    """x with the order of its elements reversed along an axis, several, or (None) all.
+
+    >>> mg.flip(mg.tensor([1, 2, 3]))
+    tensor([3, 2, 1])
+    """
+    turned = axes("flip", axis, variable("flip", "x", x))
+    return x[tuple([slice(None, None, -1 if i in turned else 1) for i in range(len(x.shape))])]
+
+
+def _roll_sample(draw: Draw) -> Call:
+    shape = draw.shape()
+    if draw.boolean():
+        return (draw.array(shape), draw.integer(-5, 5)), {}
+    along = tuple(i for i in range(len(shape)) if draw.boolean())
+    return (draw.array(shape), tuple(draw.integer(-5, 5) for _ in along)), {"axis": along}
+
+
+@composite(
+    view=True,
+    sample=_roll_sample,
+    oracle=lambda x, shift, axis=None: np.array(x) if axis == () else np.roll(x, shift, axis),
+    bad=(
+        Bad(lambda t: roll(t(2), (1, 2), axis=0), ArgumentError, "roll: 2 shifts for 1 axes"),
+        Bad(lambda t: roll(t(2), 0.5), ArgumentError, "roll: shift = 0.5 is not an integer"),
+    ),
+)
+def roll(x: Any, /, shift: int | tuple[int, ...], *, axis: int | tuple[int, ...] | None = None) -> Any:
+    """x moved along an axis or several; what leaves it at one end comes back at the other. None: x as one line.
+
+    >>> mg.roll(mg.tensor([1, 2, 3]), 1)
+    tensor([3, 1, 2])
+    """
+    own = variable("roll", "x", x).shape
+    if axis is None:
+        return reshape(roll(reshape(x, (math.prod(own),)), shift, axis=0), own)
+    along = axis if isinstance(axis, (tuple, list)) else (axis,)
+    shifts = shift if isinstance(shift, (tuple, list)) else (shift,) * len(along)
+    require(len(shifts) == len(along), ArgumentError, f"roll: {len(shifts)} shifts for {len(along)} axes")
+    for one, by in zip(along, shifts, strict=True):
+        at = one_axis("roll", one, len(own), x)
+        cut = -integer("roll", "shift", by) % max(own[at], 1)
+        if cut:
+            x = concat([part_of(x, at, slice(cut, None)), part_of(x, at, slice(cut))], axis=at)
+    return x
 
 
 def _slice_of_concat(i: int, g: Any, *specs: Any, axis: int) -> Any:

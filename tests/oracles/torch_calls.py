@@ -211,8 +211,11 @@ def index_select(x: Any, dim: int, index: Any) -> Any:
 
 
 def flip(x: Any, dims: Any) -> Any:
-    axes = {dim % x.ndim for dim in dims}
-    return x[tuple(slice(None, None, -1 if axis in axes else 1) for axis in range(x.ndim))]
+    return mg.flip(x, axis=tuple(dims))
+
+
+def roll(x: Any, shifts: Any, dims: Any = None) -> Any:
+    return mg.roll(x, shifts, axis=every(dims))
 
 
 def gather(x: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Any:
@@ -607,6 +610,7 @@ OPS: dict[str, Function] = {
     "flip": flip,
     "fliplr": lambda x: flip(x, (1,)),
     "flipud": lambda x: flip(x, (0,)),
+    "roll": roll,
     "masked_select": masked_select,
     "index_select": index_select,
     "take": take,
