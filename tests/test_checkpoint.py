@@ -157,6 +157,16 @@ def test_a_changed_byte_is_noticed_or_harmless(tmp_path_factory, data):
     assert [x.tolist() for x in tensors.values()] == [[0, 1, 2, 3]]  # it was the date of an entry
 
 
+def test_an_entry_that_the_comment_of_another_hides(tmp_path):
+    save_checkpoint(tmp_path / "c", {"x": np.arange(4.0)}, {"epoch": 3})
+    contents = bytearray((tmp_path / "c").read_bytes())
+    first = contents.index(b"PK\x01\x02")  # in the table of contents
+    second = contents.index(b"PK\x01\x02", first + 1)
+    contents[first + 32 : first + 34] = (len(contents) - 22 - second).to_bytes(2, "little")
+    (tmp_path / "c").write_bytes(contents)
+    refused(tmp_path / "c", "has a comment")
+
+
 @given(noise=st.binary(max_size=300))
 @settings(deadline=None, max_examples=50)
 def test_noise_is_refused(tmp_path_factory, noise):

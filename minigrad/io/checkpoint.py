@@ -96,6 +96,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], di
             entries = archive.infolist()
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
                 raise DataError("it is compressed")
+            if any(entry.comment for entry in entries):
+                raise DataError("an entry has a comment, which may hide the next one")
             if sum(entry.file_size for entry in entries) > os.fstat(file.fileno()).st_size:
                 raise DataError("its entries overlap")
             arrays = {}
