@@ -189,6 +189,12 @@ def _long_and_random() -> None:
         x[mg.tensor([3, 1], device="cuda")] = 0.0
 
 
+def _layers_in_tf32() -> None:
+    mg.cuda.allow_tf32(True)
+    _layers()
+    mg.cuda.allow_tf32(False)
+
+
 def _optimizers() -> None:
     for make in (
         *(lambda p: optim.SGD(p, lr=1), lambda p: optim.SGD(p, lr=1, momentum=0.9, nesterov=True, weight_decay=1)),
