@@ -100,7 +100,7 @@ def note_all(examples: int) -> list[str]:
     for name in sorted(REGISTRY):
         for dtype in "float32", "float64":
             missing |= _note_op(name, dtype, examples)
-    for work in _layers, _long_and_random, _optimizers:
+    for work in _layers, _long_and_random, _layers_in_tf32, _optimizers:
         missing |= _attempt(work)
     for module in pkgutil.iter_modules(cuda.__path__):  # their kernels shall have been asked for by now
         if module.name != "simulator":
