@@ -64,7 +64,7 @@ from minigrad.ops.elementwise import (
 )
 from minigrad.ops.index import getitem, index_put, one_hot, scatter, scatter_along_axis, take, take_along_axis
 from minigrad.ops.kinds import REGISTRY, Record
-from minigrad.ops.linalg import linear, matmul, vector_norm
+from minigrad.ops.linalg import linear, matmul, tril, triu, vector_norm
 from minigrad.ops.loss import softmax_cross_entropy
 from minigrad.ops.margins import pad
 from minigrad.ops.norm import batch_norm, layer_norm

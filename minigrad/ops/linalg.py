@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.dtypes import float32, is_floating
+from minigrad.dtypes import boolean, float32, is_floating
 from minigrad.errors import ArgumentError, ShapeError, message
-from minigrad.ops.checks import axes, operands, require, sum_to, variable
-from minigrad.ops.elementwise import abs
+from minigrad.ops.checks import axes, integer, operand, operands, require, sum_to, variable
+from minigrad.ops.elementwise import abs, where
 from minigrad.ops.kinds import Bad, bilinear, composite, fused
 from minigrad.ops.powers import power, root
 from minigrad.ops.reduce import Axis, max, min, sum
@@ -230,3 +230,44 @@ def vector_norm(x: Any, /, *, axis: Axis = None, keepdims: bool = False, ord: fl
         require(all(x.shape[i] for i in gone), ShapeError, "vector_norm: no elements to choose from", rows)
         return (max if ord > 0 else min)(abs(x), axis=gone, keepdims=keepdims)
     return root(sum(power(x, ord), axis=gone, keepdims=keepdims), ord)
+
+
+def _triangle_sample(draw: Draw) -> Call:
+    return (draw.array(draw.shape(min_dims=2)),), {"k": draw.integer(-3, 3)}
+
+
+def _below(op: str, x: Any, k: int) -> Any:
+    """Where a matrix like x is on or below the diagonal that is k places to the right of the main one."""
+    shape = variable(op, "x", x).shape
+    headline = f"{op}: x has {len(shape)} axes, a matrix has at least 2"
+    require(len(shape) >= 2, ShapeError, headline, [("x", "", x)])
+    return operand(op, "x", np.tri(shape[-2], shape[-1], k, dtype=bool), boolean, x)
+
+
+@composite(
+    sample=_triangle_sample,
+    oracle=np.tril,
+    bad=(
+        Bad(lambda t: tril(t(3)), ShapeError, "tril: x has 1 axes, a matrix has at least 2"),
+        Bad(lambda t: tril(t(3, 3), k=0.5), ArgumentError, "tril: k = 0.5 is not an integer"),
+    ),
+)
+def tril(x: Any, /, *, k: int = 0) -> Any:
+    """Matrices with zeros above a diagonal, k places to the right of the main one.
+
+    >>> mg.tril(mg.tensor([[1, 2], [3, 4]]))
+    tensor([[1, 0],
+            [3, 4]])
+    """
+    return where(_below("tril", x, integer("tril", "k", k)), x, False)
+
+
+@composite(sample=_triangle_sample, oracle=np.triu)
+def triu(x: Any, /, *, k: int = 0) -> Any:
+    """Matrices with zeros below a diagonal, k places to the right of the main one.
+
+    >>> mg.triu(mg.tensor([[1, 2], [3, 4]]))
+    tensor([[1, 2],
+            [0, 4]])
+    """
+    return where(_below("triu", x, integer("triu", "k", k) - 1), False, x)

@@ -611,6 +611,8 @@ OPS: dict[str, Function] = {
     "fliplr": lambda x: flip(x, (1,)),
     "flipud": lambda x: flip(x, (0,)),
     "roll": roll,
+    "tril": lambda x, diagonal=0: mg.tril(x, k=diagonal),
+    "triu": lambda x, diagonal=0: mg.triu(x, k=diagonal),
     "masked_select": masked_select,
     "index_select": index_select,
     "take": take,
