@@ -15,7 +15,7 @@ from tests import profiles
 if not cuda.is_available():
     pytest.skip("needs a GPU, or NUMBA_ENABLE_CUDASIM=1 in the environment", allow_module_level=True)
 
-from minigrad.kernels.cuda import conv, conv_pool, matmul, plans, precision
+from minigrad.kernels.cuda import conv, conv_pool, matrices, plans, precision
 from minigrad.kernels.cuda.plans import Axis, Product, compute, divisor, evenly, place
 from minigrad.kernels.cuda.products import Tile
 from minigrad.kernels.geometry import output_size
@@ -62,7 +62,7 @@ def assert_near(result, expected):
     np.testing.assert_allclose(cuda.to_numpy(result), expected, rtol=tolerance, atol=tolerance * scale)
 
 
-PLANS = matmul._plan, conv._forward, conv._input, conv._weight
+PLANS = matrices._plan, conv._forward, conv._input, conv._weight
 
 
 @pytest.fixture(params=["tiles", "one by one"])
@@ -101,7 +101,7 @@ def test_matrix_products(data):
     dtype = data.draw(st.sampled_from(["float32", "float64", "int64", "int32", "uint8"]))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     x, y = (rng.integers(-3, 4, (*b, *s)).astype(dtype) for b, s in zip(batch, ((m, k), (k, n)), strict=True))
-    result = matmul.matmul(moved(x, data.draw(layouts)), moved(y, data.draw(layouts)))
+    result = matrices.matmul(moved(x, data.draw(layouts)), moved(y, data.draw(layouts)))
     np.testing.assert_array_equal(cuda.to_numpy(result), x @ y)  # of whole numbers, so without rounding
     assert result.dtype == x.dtype
 

@@ -135,7 +135,8 @@ class KernelCache(FunctionCache):
     def _name(self, signature: Any, codegen: Any) -> str:
         key = repr((signature, codegen.magic_tuple(), describe(self._dispatcher)))
         digest = hashlib.sha256(key.encode()).hexdigest()[:16]
-        return f"{self._py_func.__module__}.{self._py_func.__qualname__}-{digest}.bin"
+        name = self._py_func.__qualname__.replace("<locals>.", "")  # Windows has no such files
+        return f"{self._py_func.__module__}.{name}-{digest}.bin"
 
 
 def describe(value: Any, seen: dict[Any, int] | None = None) -> str:

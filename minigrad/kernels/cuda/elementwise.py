@@ -52,7 +52,7 @@ def anyhow(f: Function, inputs: int) -> Kernel:
 
 @functools.cache
 def in_step(f: Function, inputs: int) -> Kernel:
-    """The kernel for inputs that all lie as the output does, four elements at a time."""
+    """The kernel for one or two inputs that lie as the output does, four elements at a time."""
 
     @kernel
     def one(n: Any, out: Any, x: Any) -> None:
@@ -70,15 +70,7 @@ def in_step(f: Function, inputs: int) -> Kernel:
         for i in range(n - n % 4 + cuda.grid(1), n, cuda.gridsize(1)):
             out[i] = f(x[i], y[i])
 
-    @kernel
-    def three(n: Any, out: Any, x: Any, y: Any, z: Any) -> None:
-        for i in range(4 * cuda.grid(1), n - 3, 4 * cuda.gridsize(1)):
-            a, b, c = load4(x, i), load4(y, i), load4(z, i)
-            store4(out, i, f(a[0], b[0], c[0]), f(a[1], b[1], c[1]), f(a[2], b[2], c[2]), f(a[3], b[3], c[3]))
-        for i in range(n - n % 4 + cuda.grid(1), n, cuda.gridsize(1)):
-            out[i] = f(x[i], y[i], z[i])
-
-    return (one, two, three)[inputs - 1]
+    return (one, two)[inputs - 1]
 
 
 def fill(out: Array, f: Function, *inputs: Array) -> Array:
@@ -87,7 +79,7 @@ def fill(out: Array, f: Function, *inputs: Array) -> Array:
         return out
     inputs = tuple([x if x.shape == out.shape else broadcast_to(x, shape=out.shape) for x in inputs])
     arrays = (out, *inputs)
-    if all(map(_by_fours, arrays)):
+    if len(inputs) < 3 and all(map(_by_fours, arrays)):
         in_step(f, len(inputs)).over(out.size, *arrays)
         return out
     sizes, *strides = joined(out.shape, *[array.strides for array in arrays])
