@@ -96,7 +96,17 @@ def test_metrics(trained, pictures):
     metrics = metrics_of(out)
     assert {*metrics} == {
         *("model", "data", "parameters", "epochs", "test_accuracy", "train_accuracy", "linear_accuracy", "chance"),
-        *("batch_size", "lr", "seed", "threads", "seconds_decode", "seconds_train", "seconds_total", "history"),
+        *(
+            "batch_size",
+            "lr",
+            "seed",
+            "device",
+            "threads",
+            "seconds_decode",
+            "seconds_train",
+            "seconds_total",
+            "history",
+        ),
     }
     assert metrics["model"] == model
     assert metrics["data"] == str(pictures)
@@ -149,7 +159,7 @@ def test_what_the_report_is_given(pictures, tmp_path, monkeypatch):
 def test_the_confusion_matrix_has_a_row_for_each_true_class(pictures, tmp_path, monkeypatch):
     given = {}
     monkeypatch.setattr(commands, "write_report", lambda path, **facts: given.update(facts))
-    monkeypatch.setattr(commands, "predict", lambda model, data, normalize: mg.tensor([[1.0, 0.0, 0.0]] * len(data)))
+    monkeypatch.setattr(commands, "predict", lambda model, data, *_: mg.tensor([[1.0, 0.0, 0.0]] * len(data)))
     assert scenes("--data", pictures, "--epochs", 1, "--out", tmp_path) == 0
     assert given["confusion"].tolist() == [[4, 0, 0], [4, 0, 0], [4, 0, 0]]
     assert {picture.predicted for picture in given["hardest"]} == {"checks"}

@@ -206,7 +206,7 @@ def classify(options: argparse.Namespace) -> int:
     """Print the likeliest classes of each image, with their probabilities."""
     training = Training.load(options.checkpoint)
     images = np.stack([read_image(path, SIZE) for path in options.images])
-    data = ImageDataset(images, np.zeros(len(images), np.int64), (), tuple(options.images), "")
+    data = ImageDataset(images, np.zeros(len(images), np.int64), ("unknown",), tuple(options.images), "")
     shares = mg.softmax(predict(training.model, data, training.normalize), axis=1).numpy()
     for path, share in zip(data.paths, shares, strict=True):
         print(path)
