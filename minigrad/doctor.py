@@ -103,6 +103,6 @@ def _compiler(capability: tuple[int, int]) -> str:
 
     floats: Any = ("pointer", np.dtype(np.float32))
     kernel = elementwise.in_step(elementwise.SAME["add"], 2)
-    _, text = ptx.compiled(kernel, (int, floats, floats, floats), capability)
+    _, text = ptx.compiled(kernel, (int, floats, floats, floats, elementwise.ABSENT.dtype), capability)
     wrote = re.search(r"\.version (\S+)", text)
     return f"numba-cuda {version('numba-cuda')} writes PTX {wrote[1] if wrote else 'of an unknown version'}"

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numba import int64
 
 import minigrad as mg
 from minigrad import nn, optim
@@ -13,7 +14,7 @@ if not cuda.is_available():
     pytest.skip("needs a GPU, or NUMBA_ENABLE_CUDASIM=1 in the environment", allow_module_level=True)
 
 from minigrad.kernels.cuda.array import empty
-from minigrad.kernels.cuda.elementwise import anyhow
+from minigrad.kernels.cuda.elementwise import ABSENT, anyhow
 from minigrad.kernels.cuda.machine import SIMULATED
 
 
@@ -46,7 +47,7 @@ def test_running_sums_of_several_chunks(length: int) -> None:
     np.testing.assert_allclose(mg.cumulative_sum(x, axis=1).numpy(), array.cumsum(1, dtype="float64"), atol=1e-5)
 
 
-def test_more_axes_than_a_kernel_counts() -> None:
+def test_many_axes() -> None:
     array, x = pair(2, 3, 2, 3, 2, 2)
     order = (5, 3, 1, 0, 4, 2)
     moved = np.transpose(array, order)
@@ -80,11 +81,11 @@ def test_threads_alone_and_together_compute_the_same(monkeypatch: pytest.MonkeyP
         return linked(kernel.function, lambda it: it, cuda=Together(), math=Math), None
 
     _, x = pair(5, 3)
-    kernel = anyhow(lambda x: x * 2 + 1, 1)
+    kernel = anyhow(lambda x: x * 2 + 1, 1, int64)
 
     def run() -> np.ndarray:
         out = empty((5, 3), np.float32)
-        kernel.over(15, (1, 1, 5, 3), out, (0, 0, 3, 1), x._array, (0, 0, 3, 1))
+        kernel.over(15, (5, 3), out, (3, 1), x._array, (3, 1), ABSENT, (0, 0), ABSENT, (0, 0))
         return cuda.to_numpy(out)
 
     alone = run()
@@ -128,3 +129,24 @@ def test_a_network_learns_the_same_on_both_devices(optimizer: Any) -> None:
 def test_the_same_bits_each_time() -> None:
     runs = [trained("cuda", lambda parameters: optim.Adam(parameters, 0.01), steps=1) for _ in range(2)]
     assert all(first.tobytes() == second.tobytes() for first, second in zip(*runs, strict=True))
+
+
+def test_numbers_are_told_apart_by_their_bits() -> None:
+    x = mg.ones(5, device="cuda")
+    assert (x / 0.0).tolist() == [np.inf] * 5
+    assert (x / -0.0).tolist() == [-np.inf] * 5
+
+
+def test_axes_of_one_element_lie_anyhow() -> None:
+    array, x = pair(3, 4)
+    assert x[None]._array.in_one_piece
+    assert np.array_equal((x[None] * x[None]).numpy(), array[None] ** 2)
+    assert not mg.permute_dims(x, (1, 0))._array.in_one_piece
+
+
+def test_masks_and_integers_by_fours() -> None:
+    array, x = pair(21)
+    assert np.array_equal((x > 0).numpy(), array > 0)
+    assert np.array_equal(mg.where(x > 0, x, 0.0).numpy(), np.where(array > 0, array, 0))
+    whole = mg.arange(11, device="cuda")
+    assert np.array_equal((whole * 3 // 2).numpy(), np.arange(11) * 3 // 2)

@@ -12,11 +12,13 @@ from minigrad.kernels.cuda.machine import machine
 class Array:
     """Elements of one dtype in a buffer, as `shape` and `strides` lay them out from `offset` on.
 
-    Offset and strides count elements, not bytes. Strides may be 0 (broadcast) or negative (reversed).
+    Offset and strides count elements, not bytes. Strides may be 0 (broadcast) or negative (reversed). An array of one
+    value knows it as its `constant`, which elementwise kernels take by value.
     """
 
-    __slots__ = ("__weakref__", "buffer", "dtype", "offset", "shape", "strides")
-    buffer: Any
+    __slots__ = ("__weakref__", "_buffer", "constant", "dtype", "offset", "shape", "strides")
+    _buffer: Any
+    constant: Any
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
@@ -26,8 +28,23 @@ class Array:
     def of(cls, buffer: Any, dtype: np.dtype, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> "Array":
         """An array from its parts."""
         array = cls()
-        array.buffer, array.dtype, array.shape, array.strides, array.offset = buffer, dtype, shape, strides, offset
+        array._buffer, array.dtype, array.shape, array.strides, array.offset = buffer, dtype, shape, strides, offset
+        array.constant = None
         return array
+
+    @classmethod
+    def filled(cls, value: Any, shape: tuple[int, ...]) -> "Array":
+        """An array of one value, a numpy scalar."""
+        array = cls.of(None, value.dtype, shape, (0,) * len(shape), 0)
+        array.constant = value
+        return array
+
+    @property
+    def buffer(self) -> Any:
+        """The memory; that of a constant is made when somebody reads it there."""
+        if self._buffer is None:
+            self._buffer = machine().upload(np.array([self.constant]))
+        return self._buffer
 
     @property
     def ndim(self) -> int:
@@ -47,11 +64,15 @@ class Array:
     @property
     def in_one_piece(self) -> bool:
         """Whether the elements lie one after another, in the order of the axes."""
-        return self.strides == row_major(self.shape) or self.size <= 1
+        if self.strides == (whole := row_major(self.shape)) or self.size <= 1:
+            return True
+        return all(have == want or size == 1 for size, have, want in zip(self.shape, self.strides, whole, strict=True))
 
     def view(self, shape: tuple[int, ...], strides: tuple[int, ...], offset: int | None = None) -> "Array":
         """The same buffer, seen in another way."""
-        return Array.of(self.buffer, self.dtype, shape, strides, self.offset if offset is None else offset)
+        array = Array.of(self._buffer, self.dtype, shape, strides, self.offset if offset is None else offset)
+        array.constant = self.constant
+        return array
 
     # ---- for other libraries (see exchange.py) -----------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 
 from minigrad import kernels
-from minigrad.kernels.cuda.array import Array, empty, from_numpy, row_major
+from minigrad.kernels.cuda.array import Array, empty, row_major
 from minigrad.kernels.cuda.elementwise import fill
 from minigrad.kernels.cuda.machine import machine
 from minigrad.kernels.cuda.views import basic
@@ -78,12 +78,6 @@ def concat(*arrays: Array, axis: int) -> Array:
 
 
 def full(*, shape: tuple[int, ...], value: Any, dtype: np.dtype) -> Array:
-    """An array filled with one value: one element in memory, seen everywhere, until somebody wants it in one piece."""
-    one = _constant(value, np.dtype(dtype))
-    return one.view(shape, (0,) * len(shape))
-
-
-@functools.lru_cache(maxsize=4096)
-def _constant(value: Any, dtype: np.dtype) -> Array:
+    """An array filled with one value, which takes no memory until somebody reads it there."""
     with np.errstate(all="ignore"):
-        return from_numpy(np.array(value, dtype))
+        return Array.filled(np.array(value, dtype)[()], shape)

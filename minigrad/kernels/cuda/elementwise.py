@@ -6,71 +6,65 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import cuda
+from numba import cuda, int32, int64
 
 from minigrad.kernels import scalars
 from minigrad.kernels.cuda.array import Array, empty
 from minigrad.kernels.cuda.compiler import Kernel, kernel
-from minigrad.kernels.cuda.intrinsics import load4, store4
+from minigrad.kernels.cuda.intrinsics import divided, load, load4, store4
 from minigrad.kernels.cuda.views import broadcast_to
 
 Function = Callable[..., Any]
 Sizes = tuple[int, ...]
 
-AXES = 4
-"""How many axes the kernels count with, after axes that are passed through alike have become one."""
-
-
-def place(i: Any, sizes: Any, strides: Any) -> Any:
-    """Where element i of an array of four axes lies."""
-    rows, d = i // sizes[3], i % sizes[3]
-    planes, c = rows // sizes[2], rows % sizes[2]
-    return planes // sizes[1] * strides[0] + planes % sizes[1] * strides[1] + c * strides[2] + d * strides[3]
+ABSENT = np.int32(0)
+"""What a kernel is given for inputs that its function does not have."""
 
 
 @functools.cache
-def anyhow(f: Function, inputs: int) -> Kernel:
-    """The kernel for any strides, of one to three inputs."""
+def anyhow(f: Function, inputs: int, index: Any) -> Kernel:
+    """The kernel for any strides, of one to three inputs, each an array or a number; `index` is a type of integers.
+
+    A thread finds out once where it is along each axis. It does so for inputs too that are numbers, in vain: the
+    compiler leaves that out.
+    """
+    g = _of_three(f, inputs)
 
     @kernel
-    def one(n: Any, sizes: Any, out: Any, o: Any, x: Any, s: Any) -> None:
+    def each(n: Any, sizes: Any, out: Any, o: Any, x: Any, s: Any, y: Any, t: Any, z: Any, u: Any) -> None:
         for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-            out[place(i, sizes, o)] = f(x[place(i, sizes, s)])
+            rest, at, a, b, c = index(i), index(0), index(0), index(0), index(0)
+            for axis in range(len(sizes) - 1, 0, -1):
+                rows = divided(rest, index(sizes[axis]))
+                step = index(rest - rows * index(sizes[axis]))
+                at, a = index(at + step * index(o[axis])), index(a + step * index(s[axis]))
+                b, c = index(b + step * index(t[axis])), index(c + step * index(u[axis]))
+                rest = index(rows)
+            first, second = load(x, index(a + rest * index(s[0]))), load(y, index(b + rest * index(t[0])))
+            out[index(at + rest * index(o[0]))] = g(first, second, load(z, index(c + rest * index(u[0]))))
 
-    @kernel
-    def two(n: Any, sizes: Any, out: Any, o: Any, x: Any, s: Any, y: Any, t: Any) -> None:
-        for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-            out[place(i, sizes, o)] = f(x[place(i, sizes, s)], y[place(i, sizes, t)])
-
-    @kernel
-    def three(n: Any, sizes: Any, out: Any, o: Any, x: Any, s: Any, y: Any, t: Any, z: Any, u: Any) -> None:
-        for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-            out[place(i, sizes, o)] = f(x[place(i, sizes, s)], y[place(i, sizes, t)], z[place(i, sizes, u)])
-
-    return (one, two, three)[inputs - 1]
+    return each
 
 
 @functools.cache
 def in_step(f: Function, inputs: int) -> Kernel:
-    """The kernel for one or two inputs that lie as the output does, four elements at a time."""
+    """The kernel for numbers, and arrays that lie as the output does: four elements at a time."""
+    g = _of_three(f, inputs)
 
     @kernel
-    def one(n: Any, out: Any, x: Any) -> None:
+    def each(n: Any, out: Any, x: Any, y: Any, z: Any) -> None:
         for i in range(4 * cuda.grid(1), n - 3, 4 * cuda.gridsize(1)):
-            a = load4(x, i)
-            store4(out, i, f(a[0]), f(a[1]), f(a[2]), f(a[3]))
+            a, b, c = load4(x, i), load4(y, i), load4(z, i)
+            store4(out, i, g(a[0], b[0], c[0]), g(a[1], b[1], c[1]), g(a[2], b[2], c[2]), g(a[3], b[3], c[3]))
         for i in range(n - n % 4 + cuda.grid(1), n, cuda.gridsize(1)):
-            out[i] = f(x[i])
+            out[i] = g(load(x, i), load(y, i), load(z, i))
 
-    @kernel
-    def two(n: Any, out: Any, x: Any, y: Any) -> None:
-        for i in range(4 * cuda.grid(1), n - 3, 4 * cuda.gridsize(1)):
-            a, b = load4(x, i), load4(y, i)
-            store4(out, i, f(a[0], b[0]), f(a[1], b[1]), f(a[2], b[2]), f(a[3], b[3]))
-        for i in range(n - n % 4 + cuda.grid(1), n, cuda.gridsize(1)):
-            out[i] = f(x[i], y[i])
+    return each
 
-    return (one, two)[inputs - 1]
+
+def _of_three(f: Function, inputs: int) -> Function:
+    """A function of one to three numbers as one of three."""
+    return (lambda x, y, z: f(x), lambda x, y, z: f(x, y), f)[inputs - 1]
 
 
 def fill(out: Array, f: Function, *inputs: Array) -> Array:
@@ -78,27 +72,23 @@ def fill(out: Array, f: Function, *inputs: Array) -> Array:
     if not out.size:
         return out
     inputs = tuple([x if x.shape == out.shape else broadcast_to(x, shape=out.shape) for x in inputs])
-    arrays = (out, *inputs)
-    if len(inputs) < 3 and all(map(_by_fours, arrays)):
-        in_step(f, len(inputs)).over(out.size, *arrays)
+    absent = [ABSENT] * (3 - len(inputs))
+    operands = [*[x if x.constant is None else x.constant for x in inputs], *absent]
+    if _by_fours(out) and all(x.constant is not None or _by_fours(x) for x in inputs):
+        in_step(f, len(inputs)).over(out.size, out, *operands)
         return out
-    sizes, *strides = joined(out.shape, *[array.strides for array in arrays])
-    if len(sizes) > AXES:
-        for i in range(sizes[0]):  # so many axes are rare: one launch for each place along the first
-            inner = [
-                array.view(sizes[1:], s[1:], array.offset + i * s[0]) for array, s in zip(arrays, strides, strict=True)
-            ]
-            fill(inner[0], f, *inner[1:])
-        return out
-    missing = AXES - len(sizes)
-    laid = [part for array, s in zip(arrays, strides, strict=True) for part in (array, (0,) * missing + s)]
-    anyhow(f, len(inputs)).over(out.size, (1,) * missing + sizes, *laid)
+    sizes, *strides = joined(out.shape, *[array.strides for array in (out, *inputs)])
+    reach = max(sum(abs(step) * (size - 1) for size, step in zip(sizes, one, strict=True)) for one in strides)
+    strides += [(0,) * len(sizes)] * len(absent)
+    laid = [part for pair in zip((out, *operands), strides, strict=True) for part in pair]
+    index = int32 if max(reach, out.size) < 2**31 - 2**24 else int64  # a stride's worth of threads further may be asked
+    anyhow(f, len(inputs), index).over(out.size, sizes, *laid)
     return out
 
 
 def _by_fours(array: Array) -> bool:
     """Whether an array can be read four elements at a time."""
-    return array.dtype.kind == "f" and array.in_one_piece and array.offset % 4 == 0
+    return array.offset % 4 == 0 and array.in_one_piece
 
 
 def joined(shape: Sizes, *strides: Sizes) -> list[Sizes]:
@@ -115,7 +105,7 @@ def joined(shape: Sizes, *strides: Sizes) -> list[Sizes]:
             columns[-1] = (columns[-1][0] * size, *steps)
         else:
             columns.append((size, *steps))
-    rows = zip(*columns, strict=True) if columns else [()] * (1 + len(strides))
+    rows = zip(*columns or [(1,) + (0,) * len(strides)], strict=True)
     return [tuple(row) for row in rows]
 
 
@@ -137,7 +127,7 @@ def _minimum(x: Any, y: Any) -> Any:
 
 def _sign(x: Any) -> Any:
     zero, one = type(x)(0), type(x)(1)
-    return one if x > zero else -one if x < zero else x
+    return one if x > zero else -one if x < zero else x if x != x else zero
 
 
 def _floor(x: Any) -> Any:

@@ -17,8 +17,14 @@ if SIMULATED:
 
     _fetching = threading.local()  # arrives as late as it may
 
+    def load(x: Any, i: int) -> Any:
+        """Element i of what a pointer points to; a number is all of its elements."""
+        return x if isinstance(x, np.generic) else x[i]
+
     def load4(pointer: Any, i: int) -> tuple[Any, ...]:
-        """Elements i ... i + 3, by one instruction; i is a multiple of 4."""
+        """Elements i ... i + 3, by one instruction; i is a multiple of 4. A number is all of its elements."""
+        if isinstance(pointer, np.generic):
+            return (pointer,) * 4
         if i % 4:
             raise IndexError(f"four elements at {i}")
         return tuple([pointer[i + k] for k in range(4)])
@@ -133,8 +139,24 @@ else:
         return min(16, 4 * np.dtype(str(of.dtype)).itemsize)
 
     @intrinsic
+    def load(typing: Any, x: Any, i: Any) -> Any:
+        """Element i of what a pointer points to; a number is all of its elements."""
+        if not isinstance(x, types.CPointer):
+            return x(x, i), lambda context, builder, signature, args: args[0]
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.load(builder.gep(args[0], [args[1]], inbounds=True))
+
+        return x.dtype(x, i), generate
+
+    @intrinsic
     def load4(typing: Any, pointer: Any, i: Any) -> Any:
-        """Elements i ... i + 3, by one instruction; i is a multiple of 4."""
+        """Elements i ... i + 3, by one instruction; i is a multiple of 4. A number is all of its elements."""
+        if not isinstance(pointer, types.CPointer):
+            fours = types.UniTuple(pointer, 4)
+            return fours(pointer, i), lambda context, builder, signature, args: cgutils.pack_array(
+                builder, [args[0]] * 4
+            )
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             place, _ = _vector(context, builder, args[0], pointer, args[1])
@@ -161,9 +183,10 @@ else:
         return types.void(pointer, i, a, b, c, d), generate
 
     def _assembly(builder: Any, result: Any, operands: list[Any], text: str, constraints: str) -> Any:
-        """A call of PTX; what neither has a result nor says that it changes memory depends on its operands alone."""
+        """A call of PTX; it may be moved and repeated unless it changes memory or needs all threads of a warp."""
         kind = ir.FunctionType(result, [operand.type for operand in operands])
-        return builder.call(ir.InlineAsm(kind, text, constraints, "memory" in constraints), operands)
+        stays = "memory" in constraints or ".sync." in text
+        return builder.call(ir.InlineAsm(kind, text, constraints, stays), operands)
 
     def _in_global(builder: Any, pointer: Any, index: Any) -> Any:
         """The address of an element as a number."""

@@ -49,9 +49,12 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
 
 OUT_OF_MEMORY, NOT_INITIALIZED, NO_DEVICE, UNSUPPORTED_PTX_VERSION = 2, 3, 100, 222
 
+LOST = (214, 220, 700, 702, 710, *range(714, 720))
+"""The statuses after which every other call fails too."""
+
 HINTS = {
     NOT_INITIALIZED: "a forked process cannot use the GPU of its parent: start it by spawn",
-    700: "the process has lost the GPU for good: start it again",
+    **dict.fromkeys(LOST, "the process has lost the GPU for good: start it again"),
 }
 
 

@@ -6,6 +6,7 @@ and blocks a grid of a kernel should have that can do with any number.
 
 import functools
 import importlib.util
+import threading
 from typing import Any
 
 from numba.core import config
@@ -13,6 +14,8 @@ from numba.core import config
 from minigrad.errors import DeviceError
 
 SIMULATED = bool(vars(config)["ENABLE_CUDASIM"])
+
+_making = threading.Lock()
 
 
 @functools.cache
@@ -24,6 +27,12 @@ def machine() -> Any:
     DeviceError
         If there is no GPU, no driver for it, or no compiler.
     """
+    with _making:  # `cache` alone would let two threads make two, with streams that know nothing of each other
+        return _made()
+
+
+@functools.cache
+def _made() -> Any:
     if SIMULATED:
         from minigrad.kernels.cuda.simulator import Simulator
 

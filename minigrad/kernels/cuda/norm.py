@@ -125,13 +125,18 @@ def normalise(
     """The results."""
     for i in range(cuda.grid(1), n, cuda.gridsize(1)):
         c = i // run % channels
-        value = (x[i] - mean[c]) * (weight[c] / math.sqrt(var[c] + eps)) + bias[c]
+        value = _before_relu(x[i], mean[c], type(x[i])(1) / math.sqrt(var[c] + eps), weight[c], bias[c])
         y[i] = value if value > 0 or value != value or not relu else type(value)(0)
+
+
+def _before_relu(x: Any, mean: Any, inverse: Any, weight: Any, bias: Any) -> Any:
+    """The result, which the backward computes again, to the bit, for the ReLU."""
+    return (x - mean) * (weight * inverse) + bias
 
 
 def _arriving(g: Any, x: Any, mean: Any, inverse: Any, weight: Any, bias: Any, relu: Any) -> Any:
     """What of a cotangent gets through the ReLU."""
-    return g if not relu or (x - mean) * (weight * inverse) + bias > 0 else type(g)(0)
+    return g if not relu or _before_relu(x, mean, inverse, weight, bias) > 0 else type(g)(0)
 
 
 @kernel
@@ -141,7 +146,7 @@ def sum_slopes(
 ) -> None:  # fmt: skip
     """For each part of a channel, the sums of g, and of g times the normalised x."""
     c, part = cuda.blockIdx.x // parts, cuda.blockIdx.x % parts
-    one, two, inverse, count = float64(0), float64(0), 1 / math.sqrt(var[c] + eps), images * run
+    one, two, inverse, count = float64(0), float64(0), type(eps)(1) / math.sqrt(var[c] + eps), images * run
     for e in range(part * count // parts + cuda.threadIdx.x, (part + 1) * count // parts, cuda.blockDim.x):
         i = (e // run * channels + c) * run + e % run
         slope = _arriving(g[i], x[i], mean[c], inverse, weight[c], bias[c], relu)
@@ -157,7 +162,7 @@ def merge_slopes(
 ) -> None:  # fmt: skip
     """The cotangents of the tables."""
     for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-        one, two, inverse = float64(0), float64(0), 1 / math.sqrt(var[i] + eps)
+        one, two, inverse = float64(0), float64(0), type(eps)(1) / math.sqrt(var[i] + eps)
         for part in range(parts if some else 0):
             one += first[i * parts + part]
             two += second[i * parts + part]
