@@ -136,6 +136,9 @@ class Stub:
     def do_cuEventCreate(self, out, flags):
         self._new(out)
 
+    @c(c_void_p)
+    def do_cuEventDestroy_v2(self, event): ...
+
     @c(c_void_p, c_void_p)
     def do_cuEventRecord(self, event, stream): ...
 

@@ -125,7 +125,7 @@ def test_the_fields_of_a_capsule(stub):  # noqa: F811
 def test_the_consumer_waits_for_us_and_we_for_it(stub):  # noqa: F811
     ours = machines.machine().stream
     capsule = part().__dlpack__(stream=77, max_version=(1, 0))
-    (_, event, first), (_, then, awaited, _) = stub.log[-2:]
+    (_, event, first), (_, then, awaited, _) = stub.calls("cuEventRecord", "cuStreamWaitEvent")[-2:]
     assert (first, then, awaited) == (ours, 77, event)
     start = len(stub.log)
     gc.collect()
@@ -140,11 +140,10 @@ def test_the_consumer_waits_for_us_and_we_for_it(stub):  # noqa: F811
     deleter(place)
     assert used
     assert address not in stub.memory
-    assert stub.log[start:] == [
-        ("cuEventRecord", event, 77),
-        ("cuStreamWaitEvent", ours, event, 0),
-        ("cuMemFreeAsync", address, ours),
-    ]
+    (_, _, flags), (_, event, first), (_, then, awaited, _), gone, freed = stub.log[start:]
+    assert flags == 2
+    assert (first, then, awaited) == (77, ours, event)
+    assert (gone, freed) == (("cuEventDestroy_v2", event), ("cuMemFreeAsync", address, ours))
 
 
 def test_a_capsule_that_nobody_took_gives_its_memory_back(stub):  # noqa: F811

@@ -147,7 +147,6 @@ class Driver:
         everything = c_uint64(2**64 - 1)
         library.cuMemPoolSetAttribute(self._pool, RELEASE_THRESHOLD, byref(everything))
         self._uploads = Uploads(self)
-        self._event, self._ordering = library.handle("cuEventCreate", NO_TIMING), threading.Lock()
         self._compiling = threading.Lock()
         self._launch, self._allocate = library.cuLaunchKernelEx_status, library.cuMemAllocAsync_status
 
@@ -221,9 +220,12 @@ class Driver:
     def order(self, first: int, then: int) -> None:
         """Let what comes later in the stream `then` wait for what the stream `first` has been given so far."""
         self._desk.enter()
-        with self._ordering:
-            self._library.cuEventRecord(self._event, first)
-            self._library.cuStreamWaitEvent(then, self._event, 0)
+        event = self._library.handle(
+            "cuEventCreate", NO_TIMING
+        )  # of this call: a collection may order others meanwhile
+        self._library.cuEventRecord(event, first)
+        self._library.cuStreamWaitEvent(then, event, 0)
+        self._library.cuEventDestroy_v2(event)  # what waits for it goes on waiting
 
     # ---- kernels -----------------------------------------------------------------------------------------------------
 
