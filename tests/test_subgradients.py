@@ -23,7 +23,7 @@ SMOOTH = {
     *("erf", "erfc", "logaddexp", "softplus", "silu", "gelu", "softmax", "log_softmax", "logsumexp", "logcumsumexp"),
     *("mean", "var", "prod", "cumulative_prod", "where", "expand_dims", "squeeze", "stack", "pad", "take", "einsum"),
     *("linear", "softmax_cross_entropy", "layer_norm", "subtractive_norm", "interpolate", "adaptive_avg_pool2d"),
-    *("avg_pool_features", "conv1d", "conv_transpose2d", "locally_connected2d"),
+    *("avg_pool_features", "conv1d", "conv_transpose2d", "locally_connected2d", "flip", "roll", "tril", "triu"),
 }
 
 
