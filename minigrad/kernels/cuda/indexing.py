@@ -14,7 +14,7 @@ from minigrad.kernels.cuda.array import Array, empty, from_numpy
 from minigrad.kernels.cuda.compiler import kernel
 from minigrad.kernels.cuda.copies import contiguous, same, zeros
 from minigrad.kernels.cuda.elementwise import fill
-from minigrad.kernels.cuda.views import basic, broadcast_to
+from minigrad.kernels.cuda.views import basic, broadcast_to, lines
 
 Key = tuple[Any, ...]
 Sizes = tuple[int, ...]
@@ -71,9 +71,9 @@ class Picked(NamedTuple):
         """Of an array of a shape: slices where one axis has a list of indices, single elements for any other key."""
         axis, last = len(key) - 1, key[-1]
         if isinstance(last, np.ndarray) and last.ndim == 1 and last.dtype != bool and _takes_all(key[:-1]):
-            length, inner = shape[axis], math.prod(shape[axis + 1 :])
+            outer, length, inner = lines(shape, axis)
             picked = (*shape[:axis], len(last), *shape[axis + 1 :])
-            return cls(last % length if length else last, math.prod(shape[:axis]), (length, inner), picked)
+            return cls(last % length if length else last, outer, (length, inner), picked)
         size = math.prod(shape)
         places = np.arange(size).reshape(shape)[key]
         return cls(places.reshape(-1), 1, (size, 1), places.shape)
@@ -142,7 +142,7 @@ def put_rows(
 def take_along_axis(x: Array, indices: Array, *, axis: int) -> Array:
     """Take one element per index along an axis."""
     out = empty(indices.shape, x.dtype)
-    sizes = indices.shape[axis], x.shape[axis], math.prod(x.shape[axis + 1 :])
+    sizes = indices.shape[axis], *lines(x.shape, axis)[1:]
     take_each.over(out.size, out, contiguous(x), contiguous(indices), *sizes)
     return out
 
@@ -150,7 +150,7 @@ def take_along_axis(x: Array, indices: Array, *, axis: int) -> Array:
 def scatter_along_axis(g: Array, indices: Array, *, axis: int, shape: Sizes) -> Array:
     """Adjoint of take_along_axis: each element looks through all indices of its line, in order, for itself."""
     out = empty(shape, g.dtype)
-    sizes = indices.shape[axis], shape[axis], math.prod(shape[axis + 1 :])
+    sizes = indices.shape[axis], *lines(shape, axis)[1:]
     add_each.over(out.size, out, contiguous(g), contiguous(indices), *sizes)
     return out
 
@@ -204,7 +204,7 @@ def argtopk(x: Array, *, k: int, axis: int, largest: bool) -> Array:
 
 def _ordered(x: Array, axis: int, descending: bool, count: int) -> Array:
     out = empty((*x.shape[:axis], count, *x.shape[axis + 1 :]), np.int64)
-    sizes = x.shape[axis], math.prod(x.shape[axis + 1 :])
+    _, *sizes = lines(x.shape, axis)
     rank.over(x.size, out, contiguous(x), *sizes, count, int(descending))
     return out
 

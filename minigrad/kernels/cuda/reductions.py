@@ -18,7 +18,7 @@ from minigrad.kernels.cuda.compiler import Kernel, element, kernel
 from minigrad.kernels.cuda.copies import astype, contiguous
 from minigrad.kernels.cuda.elementwise import SAME
 from minigrad.kernels.cuda.machine import machine
-from minigrad.kernels.cuda.views import permute_dims
+from minigrad.kernels.cuda.views import lines, permute_dims
 
 Function = Callable[..., Any]
 
@@ -183,7 +183,7 @@ def _argument(better: Function) -> Callable[..., Array]:
 
     def kernel(x: Array, *, axis: int, keepdims: bool) -> Array:
         before, behind = x.shape[:axis], x.shape[axis + 1 :]
-        _, places = _extreme(better, x, math.prod(before), x.shape[axis], math.prod(behind))
+        _, places = _extreme(better, x, *lines(x.shape, axis))
         shape = (*before, *[1] * keepdims, *behind)
         return places.view(shape, row_major(shape))
 
@@ -208,28 +208,27 @@ def at_places(n: Any, out: Any, g: Any, places: Any, length: Any) -> None:
 
 
 def _over_axes(better: Function) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """An extreme over axes, as a fused op's kernels: its gradient goes to the first place that has it."""
+    """An extreme over axes, as a fused op's kernels: it keeps the first place that has it, where its gradient goes."""
 
-    def forward(x: Array, *, axis: tuple[int, ...], keepdims: bool, residuals: bool) -> tuple[Array, tuple[()]]:
+    def forward(x: Array, *, axis: tuple[int, ...], keepdims: bool, residuals: bool) -> tuple[Array, tuple[Array, ...]]:
         moved, _, length = _rows(x, axis)
-        values, _ = _extreme(better, moved, math.prod(moved.shape[: x.ndim - len(axis)]), length, 1)
+        values, places = _extreme(better, moved, math.prod(moved.shape[: x.ndim - len(axis)]), length, 1)
         shape = tuple([1 if i in axis else size for i, size in enumerate(x.shape) if keepdims or i not in axis])
-        return values.view(shape, row_major(shape)), ()
+        return values.view(shape, row_major(shape)), (places,) if residuals else ()
 
     def backward(
         g: Array,
         needs: tuple[bool, ...],
         inputs: tuple[Array],
         out: Any,
-        residuals: tuple[()],
+        residuals: tuple[Array],
         *,
         axis: tuple[int, ...],
         keepdims: bool,
     ) -> tuple[Array]:
         moved, order, length = _rows(inputs[0], axis)
-        _, places = _extreme(better, moved, g.size, length, 1)
         gradient = empty(moved.shape, g.dtype)
-        at_places.over(gradient.size, gradient, contiguous(g), places, length)
+        at_places.over(gradient.size, gradient, contiguous(g), *residuals, length)
         return (permute_dims(gradient, axes=tuple(np.argsort(order).tolist())),)
 
     return forward, backward

@@ -1,6 +1,5 @@
 """Running sums along an axis: chunks of it side by side, each from the sum of those before it."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ from numba import cuda
 from minigrad.kernels.cuda.array import Array, empty
 from minigrad.kernels.cuda.compiler import kernel
 from minigrad.kernels.cuda.copies import contiguous
+from minigrad.kernels.cuda.views import lines
 
 CHUNK = 256
 """Elements that a thread sums up, at most."""
@@ -17,7 +17,7 @@ CHUNK = 256
 def cumulative_sum(x: Array, *, axis: int) -> Array:
     """Sum up to each element; float32 is summed in float64, so that errors do not run along."""
     out = empty(x.shape, x.dtype)
-    _sum_up(out, contiguous(x), math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :]))
+    _sum_up(out, contiguous(x), *lines(x.shape, axis))
     return out
 
 

@@ -12,11 +12,7 @@ from minigrad.kernels.cuda.array import Array, empty
 from minigrad.kernels.cuda.compiler import kernel
 from minigrad.kernels.cuda.copies import contiguous
 from minigrad.kernels.cuda.reductions import sum
-from minigrad.kernels.cuda.views import broadcast_to
-
-
-def _lines(x: Array, axis: int) -> tuple[int, int]:
-    return x.shape[axis], math.prod(x.shape[axis + 1 :])
+from minigrad.kernels.cuda.views import broadcast_to, lines
 
 
 def softmax(x: Array, *, axis: int, residuals: bool) -> tuple[Array, tuple[()]]:
@@ -30,9 +26,9 @@ def log_softmax(x: Array, *, axis: int, residuals: bool) -> tuple[Array, tuple[(
 
 
 def _exponentials(x: Array, axis: int, logarithm: int) -> Array:
-    out, (length, inner) = empty(x.shape, x.dtype), _lines(x, axis)
+    out, (n, length, inner) = empty(x.shape, x.dtype), lines(x.shape, axis)
     if out.size:
-        exponentials.over(out.size // length, out, contiguous(x), length, inner, logarithm)
+        exponentials.over(n * inner, out, contiguous(x), length, inner, logarithm)
     return out
 
 
@@ -51,9 +47,9 @@ def log_softmax_backward(
 
 
 def _slopes(g: Array, out: Array, axis: int, logarithm: int) -> Array:
-    gradient, (length, inner) = empty(g.shape, g.dtype), _lines(g, axis)
+    gradient, (n, length, inner) = empty(g.shape, g.dtype), lines(g.shape, axis)
     if gradient.size:
-        slopes.over(gradient.size // length, gradient, contiguous(g), out, length, inner, logarithm)
+        slopes.over(n * inner, gradient, contiguous(g), out, length, inner, logarithm)
     return gradient
 
 
@@ -63,7 +59,7 @@ def softmax_cross_entropy(
     """-log(softmax(logits)[label]) for each label; kept for the backward is the softmax."""
     softmax, losses = empty(logits.shape, logits.dtype), empty(labels.shape, logits.dtype)
     share = logits.dtype.type(1 / max(labels.size, 1) if reduction == "mean" else 1)
-    length, inner = _lines(logits, 1)
+    _, length, inner = lines(logits.shape, 1)
     surprise.over(losses.size, losses, softmax, contiguous(logits), contiguous(labels), length, inner, share)
     if reduction != "none":
         losses = sum(losses, axis=tuple(range(losses.ndim)), keepdims=False)
@@ -84,7 +80,7 @@ def softmax_cross_entropy_backward(
     gradient = empty(softmax.shape, g.dtype)
     share = g.dtype.type(1 / max(labels.size, 1) if reduction == "mean" else 1)
     each = contiguous(broadcast_to(g, shape=labels.shape))
-    less_one.over(gradient.size, gradient, each, softmax, contiguous(labels), *_lines(softmax, 1), share)
+    less_one.over(gradient.size, gradient, each, softmax, contiguous(labels), *lines(softmax.shape, 1)[1:], share)
     return gradient, None
 
 

@@ -54,11 +54,6 @@ def basic(x: Array, key: tuple[slice | int | None, ...]) -> Array:
     return x.view((*shape, *x.shape[axis:]), (*strides, *x.strides[axis:]), offset)
 
 
-def flip(x: Array, axis: int) -> Array:
-    """A view of x in the reverse order along an axis."""
-    return basic(x, (*[slice(None)] * axis, slice(None, None, -1)))
-
-
-def grouped(x: Array, first: int, last: int) -> tuple[int, int, int]:
-    """The sizes of the axes before `first`, of those in first ... last - 1, and of those behind, each together."""
-    return math.prod(x.shape[:first]), math.prod(x.shape[first:last]), math.prod(x.shape[last:])
+def lines(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
+    """The sizes of the axes before one, of that axis, and of those behind it: an array as (outer, length, inner)."""
+    return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
