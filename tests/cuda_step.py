@@ -32,10 +32,10 @@ class Running(Stub):
     def do_cuLaunchKernelEx(self, configuration, function, parameters, extra):
         try:
             one, (compiled, signature) = configuration[0], self.kernels[function]
-            grid, block = (one.gridX, one.gridY, one.gridZ), (one.blockX, one.blockY, one.blockZ)
+            assert (one.gridY, one.gridZ, one.blockY, one.blockZ, one.shared) == (1, 1, 1, 1, 0)
             slots = (string_at(parameters[i], 8) for i in range(1000))
             args = tuple([self._argument(kind, slots) for kind in signature])
-            self.simulator.launch(compiled, grid, block, args, one.shared)
+            self.simulator.launch(compiled, one.gridX, one.blockX, args)
         except Exception as error:  # which cannot pass through C
             self.errors.append(repr(error))
             return 719
@@ -69,7 +69,7 @@ class Machine(Driver):
 
     def __init__(self, stub):
         super().__init__(stub)
-        self.stub, self.blocks = stub, 2
+        self.stub, self.blocks, self.most_blocks = stub, 2, 2
 
     def compile(self, kernel, signature):
         function = len(self.stub.kernels) + 1

@@ -13,11 +13,13 @@ from ctypes import (
     c_char_p,
     c_int,
     c_size_t,
+    c_ubyte,
     c_uint,
     c_uint64,
     c_void_p,
     cast,
     memmove,
+    memset,
 )
 
 OUT_OF_MEMORY, INVALID_VALUE, NO_DEVICE, INVALID_PTX, UNSUPPORTED_PTX_VERSION, ILLEGAL_ADDRESS = (
@@ -58,11 +60,15 @@ def c(*types):
 
 
 class Stub:
-    """The library, of one GPU with `room` bytes; `failing` are the error numbers of functions that fail."""
+    """The library, of one GPU with `room` bytes; `failing` are the error numbers of functions that fail.
+
+    Those in `short` find too little memory, once for each time that they are there.
+    """
 
     def __init__(self, room=1 << 30, version=13000, gpus=1, **failing):
         self.room, self.version, self.gpus, self.failing = room, version, gpus, failing
         self.memory, self.kept, self.most = {}, 0, 0
+        self.short = []
         self.log, self.launches, self._handles, self._alive = [], [], 0, {}
 
     def __getattr__(self, name):
@@ -72,6 +78,9 @@ class Stub:
 
         def call(*args):
             self.log.append((name, *args))
+            if name in self.short:
+                self.short.remove(name)
+                return OUT_OF_MEMORY
             return self.failing.get(name) or method(self, *args) or 0
 
         if name not in self._alive:
@@ -165,6 +174,10 @@ class Stub:
         self.locked = ctypes.create_string_buffer(size)
         out[0] = ctypes.addressof(self.locked)
 
+    @c(c_uint64, c_ubyte, c_size_t, c_void_p)
+    def do_cuMemsetD8Async(self, there, value, size, stream):
+        memset(there, value, size)
+
     @c(c_uint64, c_void_p, c_size_t, c_void_p)
     def do_cuMemcpyHtoDAsync_v2(self, there, here, size, stream):
         memmove(there, here, size)
@@ -202,9 +215,6 @@ class Stub:
     @c(POINTER(c_void_p), c_void_p, c_char_p)
     def do_cuModuleGetFunction(self, out, module, name):
         self._new(out)
-
-    @c(c_void_p, c_int, c_int)
-    def do_cuFuncSetAttribute(self, function, which, value): ...
 
     @c(POINTER(Configuration), c_void_p, POINTER(c_void_p), c_void_p)
     def do_cuLaunchKernelEx(self, configuration, function, parameters, extra):

@@ -50,10 +50,12 @@ DOUBLE = {"sin": "arguments beyond 1e5 are reduced in float64", "cos": "as sin"}
 class Note:
     """A machine that notes what it is asked to run. Its arrays keep what was uploaded, and else zeros."""
 
-    name, threads, blocks, number, stream = "none", 256, 1056, 0, 1
+    name, threads, blocks, most_blocks, number, stream = "none", 256, 1056, 8448, 0, 1
 
     def allocate(self, nbytes: int) -> np.ndarray:
         return np.zeros(max(nbytes, 16), np.uint8)
+
+    zeros = allocate
 
     def upload(self, array: np.ndarray) -> np.ndarray:
         return np.frombuffer(array.tobytes(), np.uint8)
@@ -183,8 +185,14 @@ def _layers() -> None:
 def _long_and_random() -> None:
     """What samples are too small for, and what draws random numbers."""
     for dtype in "float32", "float64":
-        mg.cumulative_sum(mg.ones((2, 100_000), dtype=dtype, device="cuda"), axis=1)
+        long = mg.ones((2, 100_000), dtype=dtype, device="cuda")
+        for work in mg.cumulative_sum, mg.sort, mg.argmax, mg.argmin:
+            work(long, axis=1)
+            work(long.mT, axis=0)
+        indices = mg.zeros(long.shape, dtype="int64", device="cuda")
+        mg.scatter_along_axis(long, indices, axis=1, shape=(2, 3))
         x = mg.ones((100, 100), dtype=dtype, device="cuda")
+        x.mT.reshape(-1)
         nn.Dropout()(x)
         x[mg.tensor([3, 1], device="cuda")] = 0.0
 
@@ -310,7 +318,7 @@ def find_assembler() -> str | None:
 def main() -> int:
     """Compile all, print the table; returns 1 if anything is wrong with a kernel."""
     parser = argparse.ArgumentParser(prog="python -m tests.ptx", description=__doc__.splitlines()[0])
-    parser.add_argument("-k", default="", metavar="TEXT", help="only kernels with this in their names")
+    parser.add_argument("-k", default="", metavar="PATTERN", help="only kernels whose names have a match")
     parser.add_argument("--examples", type=int, default=15, metavar="N", help="calls of each op (default: 15)")
     parser.add_argument("--processes", type=int, metavar="N", help="compile in N (default: one a core)")
     options = parser.parse_args()
@@ -318,7 +326,8 @@ def main() -> int:
     take_note()
     missing = note_all(options.examples)
 
-    jobs = [(i, j) for i, one in enumerate(KERNELS) for j in range(len(one.signatures)) if options.k in label(one)]
+    wanted = [(i, one) for i, one in enumerate(KERNELS) if re.search(options.k, label(one))]
+    jobs = [(i, j) for i, one in wanted for j in range(len(one.signatures))]
     context = multiprocessing.get_context("fork")  # kernels are closures, which no other process could be sent
     with ProcessPoolExecutor(options.processes, mp_context=context) as pool:
         rows = sorted({row for found in pool.map(compiled, jobs) for row in found})

@@ -16,7 +16,8 @@ if not cuda.is_available():
     pytest.skip("needs a GPU, or NUMBA_ENABLE_CUDASIM=1 in the environment", allow_module_level=True)
 
 from minigrad.kernels.cuda import conv, conv_pool, matrices, plans, precision
-from minigrad.kernels.cuda.plans import Axis, Product, compute, divisor, evenly, place
+from minigrad.kernels.cuda.division import divisor
+from minigrad.kernels.cuda.plans import Axis, Product, compute, evenly, place
 from minigrad.kernels.cuda.products import Tile
 from minigrad.kernels.geometry import output_size
 
@@ -192,7 +193,7 @@ sizes = st.one_of(st.integers(0, 40), st.integers(0, 1 << 20))
 def test_the_choice_for_a_gpu(rows, columns, terms, batches, dtype):
     gpu = SimpleNamespace(blocks=132 * 8, threads=256)
     with mock.patch.multiple(plans, SIMULATED=False, machine=lambda: gpu):
-        tile, parts = plans.chosen(rows, columns, terms, batches, np.dtype(dtype))
+        tile, parts = plans.chosen(rows, columns, terms, batches, np.dtype(dtype), "terms", "outer")
     assert (tile == plans.SINGLE) == (min(rows, columns) <= plans.FEW)
     length = -(-terms // (parts * tile.depth)) * tile.depth
     assert length <= plans.LENGTH

@@ -16,14 +16,14 @@ __all__ = ["Array", "from_numpy", "is_available"]
 
 _HOME = {
     "exchange": ("from_dlpack",),
+    "checks": ("check_within",),
     "elementwise": ("where",),
     "views": ("alias", "permute_dims", "broadcast_to"),
     "copies": ("to_numpy", "to_device", "reshape", "astype", "concat", "full"),
     "matrices": ("matmul",),
     "conv": ("conv2d", "conv2d_input", "conv2d_weight"),
-    "indexing": (
-        *("getitem", "scatter", "index_put", "take_along_axis", "scatter_along_axis", "one_hot", "argsort", "argtopk"),
-    ),
+    "indexing": (*("getitem", "scatter", "index_put", "take_along_axis", "scatter_along_axis", "one_hot"),),
+    "sorting": ("argsort", "argtopk"),
     "activations": (
         *("silu", "silu_backward", "softplus", "softplus_backward", "gelu", "gelu_backward"),
         *("elu", "elu_backward", "leaky_relu", "leaky_relu_backward"),

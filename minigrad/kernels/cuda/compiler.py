@@ -10,8 +10,6 @@ import numpy as np
 from minigrad.kernels.cuda.array import Array
 from minigrad.kernels.cuda.machine import machine
 
-Dim = int | tuple[int, ...]
-
 
 class Kernel:
     """A function that every thread of a grid runs.
@@ -32,7 +30,7 @@ class Kernel:
         self._compiled: dict[tuple[Any, ...], Any] = {}
         KERNELS.append(self)
 
-    def __call__(self, blocks: Dim, threads: Dim, *args: Any, shared: int = 0) -> None:
+    def __call__(self, blocks: int, threads: int, *args: Any) -> None:
         """Launch: every element that the kernel writes is there for whoever comes after it in the same stream."""
         key = tuple(  # tells signatures apart, in a third of the time that it takes to make one
             [x.dtype if (kind := x.__class__) is Array else len(x) if kind is tuple else kind for x in args]
@@ -42,12 +40,12 @@ class Kernel:
             signature = tuple(map(kind_of, args))
             self._compiled[key] = compiled = machine().compile(self, signature)
             self.signatures.append(signature)
-        machine().launch(compiled, blocks, threads, args, shared)
+        machine().launch(compiled, blocks, threads, args)
 
     def over(self, n: int, *args: Any) -> None:
         """Launch as many threads as n elements keep busy, for kernels that share out 0 ... n - 1 by a stride."""
         if n:
-            threads, most = machine().threads, machine().blocks
+            threads, most = machine().threads, machine().most_blocks
             self(min(-(-n // threads), most), threads, n, *args)
 
 

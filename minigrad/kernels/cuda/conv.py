@@ -3,7 +3,6 @@
 Images are (n c h w), weights (o c/groups kh kw), outputs (n o oh ow), with any strides in memory.
 """
 
-import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.kernels.cuda.array import Array, row_major
+from minigrad.kernels.cuda.machine import remembered
 from minigrad.kernels.cuda.plans import Axis, Product, chosen, compute, evenly, place
 from minigrad.kernels.geometry import adjoint_taps, output_size
 
@@ -70,7 +70,7 @@ def over_channels(channels: int, step: int, numbers: np.ndarray) -> np.ndarray:
     return (np.arange(channels, dtype=np.int64)[:, None] * step + numbers).reshape(-1)
 
 
-@functools.lru_cache(maxsize=256)
+@remembered(256)
 def _forward(
     dtype: np.dtype, shape: Sizes, image: Sizes, x: Sizes, kernel: Sizes, w: Sizes,
     stride: Pair, padding: Pair, dilation: Pair, groups: int
@@ -87,26 +87,28 @@ def _forward(
     rows = evenly(o // groups, w[0], 0, y[1])
     columns = Axis(n * math.prod(size), entries(seen, places, kept), (x[0], 0, y[0]))
     axes = rows, columns, Axis(len(terms), terms, (0, 0, 0)), _groups(groups, o * w[0], image[1] * x[1], o * y[1])
-    tile, parts = chosen(rows.size, columns.size, len(terms), groups, dtype)
+    tile, parts = chosen(rows.size, columns.size, len(terms), groups, dtype, "terms", "outer")
     last = None if padding == (0, 0) else (image[2] - 1, image[3] - 1)
     return (Product(dtype, math.prod(shape), axes, "terms", "outer", tile, parts, last),), parts
 
 
-@functools.lru_cache(maxsize=256)
+@remembered(256)
 def _input(
     dtype: np.dtype, shape: Sizes, output: Sizes, g: Sizes, kernel: Sizes, w: Sizes,
     stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> Plan:  # fmt: skip
     (n, c, *image), x, o = shape, row_major(shape), kernel[0] // groups
+    left = "outer" if kernel[2:] == (1, 1) else "terms"
     tile, parts = chosen(
         c // groups,
         n * math.prod(-(-side // step) for side, step in zip(image, stride, strict=True)),
         o * math.prod(kernel[2:]) // math.prod(stride),
         groups,
         dtype,
+        left,
+        "outer",
     )
     rows, batches = evenly(c // groups, w[1], 0, x[1]), _groups(groups, kernel[0] * w[0], output[1] * g[1], c * x[1])
-    left = "outer" if kernel[2:] == (1, 1) else "terms"
     products = []
     for residue in np.ndindex(*stride):
         size = [len(range(residue[a], image[a], stride[a])) for a in (0, 1)]
@@ -126,7 +128,7 @@ def _input(
     return tuple(products), parts
 
 
-@functools.lru_cache(maxsize=256)
+@remembered(256)
 def _weight(
     dtype: np.dtype, shape: Sizes, image: Sizes, x: Sizes, output: Sizes, g: Sizes,
     stride: Pair, padding: Pair, dilation: Pair, groups: int
@@ -140,7 +142,7 @@ def _weight(
     terms = Axis(output[0] * math.prod(size), entries(seen, places, read), (x[0], 0, g[0]))
     rows, batches = evenly(o // groups, g[1], 0, w[0]), _groups(groups, o * g[1], image[1] * x[1], o * w[0])
     axes = rows, Axis(len(columns), columns, (0, 0, 0)), terms, batches
-    tile, parts = chosen(rows.size, len(columns), terms.size, groups, dtype)
+    tile, parts = chosen(rows.size, len(columns), terms.size, groups, dtype, "terms", "terms")
     last = None if padding == (0, 0) else (image[2] - 1, image[3] - 1)
     return (Product(dtype, math.prod(shape), axes, "terms", "terms", tile, parts, last),), parts
 

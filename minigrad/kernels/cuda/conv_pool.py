@@ -12,7 +12,9 @@ from minigrad.kernels.cuda.array import Array, empty
 from minigrad.kernels.cuda.compiler import kernel
 from minigrad.kernels.cuda.conv import conv2d, conv2d_input, conv2d_weight
 from minigrad.kernels.cuda.copies import contiguous
+from minigrad.kernels.cuda.division import divisor, split
 from minigrad.kernels.cuda.elementwise import compute
+from minigrad.kernels.cuda.windows import divisors, pixel
 from minigrad.kernels.geometry import output_size
 
 Pair = tuple[int, int]
@@ -37,7 +39,8 @@ def conv2d_pool(
     n, o, *sides = y.shape
     size = [side // step for side, step in zip(sides, pool, strict=True)]
     out, winners = empty((n, o, *size), x.dtype), empty((n, o, *size), np.int8)
-    largest.over(out.size, out, winners, y, contiguous(bias), o, tuple(size), tuple(sides), pool, int(relu))
+    sizes = divisor(o), *divisors((size[0], size[1])), tuple(sides), pool, int(relu)
+    largest.over(out.size, out, winners, y, contiguous(bias), *sizes)
     return out, (winners,)
 
 
@@ -61,7 +64,7 @@ def conv2d_pool_backward(
         axes = zip(x.shape[2:], weight.shape[2:], (1, 1), padding, (1, 1), strict=True)
         sides = tuple([output_size(*axis) for axis in axes])
         dense = empty((*g.shape[:2], *sides), g.dtype)
-        spread.over(dense.size, dense, g, winners, g.shape[2:], sides, pool)
+        spread.over(dense.size, dense, g, winners, g.shape[2:], *divisors((sides[0], sides[1])), *divisors(pool))
         of_x = conv2d_input(dense, weight, shape=x.shape, **options) if needs[0] else None
         of_weight = conv2d_weight(dense, x, shape=weight.shape, **options) if needs[1] else None
     if needs[2]:
@@ -74,18 +77,19 @@ STEPS: dict[str, Any] = {"stride": (1, 1), "dilation": (1, 1)}
 
 @kernel
 def largest(
-    n: Any, out: Any, winners: Any, y: Any, bias: Any, outputs: Any, size: Any, sides: Any, pool: Any, relu: Any
+    n: Any, out: Any, winners: Any, y: Any, bias: Any, outputs: Any, oh: Any, ow: Any, sides: Any, pool: Any, relu: Any
 ) -> None:
     """The largest number of each window, and its place: the first of equals, and the last NaN."""
     for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-        rows, column = i // size[1], i % size[1]
-        image, row = rows // size[0], rows % size[0]
-        first, shift = (image * sides[0] + row * pool[0]) * sides[1] + column * pool[1], bias[image % outputs]
+        plane, row, column = pixel(i, oh, ow)
+        _, channel = split(plane, outputs)
+        first, shift = (plane * sides[0] + row * pool[0]) * sides[1] + column * pool[1], bias[channel]
         best, winner = y[first] + shift, 0
-        for place in range(1, pool[0] * pool[1]):
-            value = y[first + place // pool[1] * sides[1] + place % pool[1]] + shift
-            if value > best or value != value:
-                best, winner = value, place
+        for u in range(pool[0]):
+            for v in range(pool[1]):
+                value = y[first + u * sides[1] + v] + shift
+                if value > best or value != value:
+                    best, winner = value, u * pool[1] + v
         if relu and not best > 0:
             best, winner = best if best != best else type(best)(0), LOSER
         out[i] = best
@@ -93,18 +97,14 @@ def largest(
 
 
 @kernel
-def spread(n: Any, out: Any, g: Any, winners: Any, size: Any, sides: Any, pool: Any) -> None:
+def spread(n: Any, out: Any, g: Any, winners: Any, size: Any, h: Any, w: Any, ph: Any, pw: Any) -> None:
     """The gradient of what is pooled: g at the winners, else 0."""
     for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-        rows, w = i // sides[1], i % sides[1]
-        image, h = rows // sides[0], rows % sides[0]
-        row, column = h // pool[0], w // pool[1]
-        window = (image * size[0] + row) * size[1] + column
-        place = (h - row * pool[0]) * pool[1] + w - column * pool[1]
-        if row < size[0] and column < size[1] and winners[window] == place:
-            out[i] = g[window]
-        else:
-            out[i] = 0
+        plane, row, column = pixel(i, h, w)
+        (p, u), (q, v) = split(row, ph), split(column, pw)
+        window = (plane * size[0] + p) * size[1] + q
+        won = p < size[0] and q < size[1] and winners[window] == u * pw[0] + v
+        out[i] = g[window] if won else type(g[0])(0)
 
 
 def _let_through(g: Any, winner: Any) -> Any:

@@ -18,15 +18,18 @@ import numpy as np
 from minigrad.errors import DeviceError, OutOfMemoryError
 from minigrad.kernels.cuda.array import Array
 from minigrad.kernels.cuda.libcuda import NO_DEVICE, OUT_OF_MEMORY, UNSUPPORTED_PTX_VERSION, Library
+from minigrad.kernels.cuda.machine import forget
 
 THREADS = 256
+
+WAVES = 8
+"""How often the blocks of a grid fill the GPU, at most: kernels with many registers fill it by fewer blocks."""
 
 MAJOR, MINOR, MULTIPROCESSORS, RESIDENT = 75, 76, 16, 39  # attributes of a device
 OLDEST = 8, 0
 """The compute capability from which on copies to shared memory are asynchronous."""
 
 RELEASE_THRESHOLD, RESERVED, USED, MOST_USED = 4, 5, 7, 8  # of a pool of memory
-DYNAMIC_SHARED = 8  # of a function
 ERROR_LOG, ERROR_LOG_BYTES = 5, 6  # options of the driver's assembler
 NON_BLOCKING, NO_TIMING = 1, 2  # flags of streams and of events
 
@@ -44,12 +47,12 @@ class Buffer:
 
 
 class Compiled:
-    """A kernel on the device: its handle, how its arguments are packed, and how much shared memory it may have."""
+    """A kernel on the device: its handle, and how its arguments are packed."""
 
-    __slots__ = ("function", "module", "pack", "shared")
+    __slots__ = ("function", "module", "pack")
 
     def __init__(self, module: int, function: int, signature: tuple[Any, ...]) -> None:
-        self.module, self.function, self.shared = module, function, 0
+        self.module, self.function = module, function
         self.pack = struct.Struct(CONFIGURATION + "".join(map(_code, signature))).pack_into
 
 
@@ -78,10 +81,14 @@ def _code(kind: Any) -> str:
 
 
 class _Desk(threading.local):
-    """What each thread has of its own: the context is current in it, and the arguments of a launch have a place."""
+    """What each thread has of its own: the context is current in it, and the arguments of a launch have a place.
 
-    def __init__(self, library: Library, context: int) -> None:
+    Where there are several GPUs, other libraries choose among their contexts: then ours is chosen again by each call.
+    """
+
+    def __init__(self, library: Library, context: int, several: bool) -> None:
         library.cuCtxSetCurrent(context)  # runs where a thread first comes by
+        self._again = (lambda: library.cuCtxSetCurrent(context)) if several else lambda: None
         self.block = ctypes.create_string_buffer(ARGUMENTS + 8 * MOST_ARGUMENTS)
         self.configuration = ctypes.addressof(self.block)
         first = self.configuration + ARGUMENTS
@@ -90,8 +97,10 @@ class _Desk(threading.local):
         self.address = c_void_p()
         self.to_address = byref(self.address)
 
-    def enter(self) -> None:
+    def enter(self) -> "_Desk":
         """See that the context is current."""
+        self._again()
+        return self
 
 
 @dataclass(frozen=True)
@@ -141,7 +150,8 @@ class Driver:
             has, least = ("{}.{}".format(*one) for one in (self.capability, OLDEST))
             raise DeviceError(f"{self.name} is of compute capability {has}; the kernels need {least} or later")
         self.blocks = self._attribute(MULTIPROCESSORS) * self._attribute(RESIDENT) // THREADS
-        self._desk = _Desk(library, library.handle("cuDevicePrimaryCtxRetain", self._device))
+        self.most_blocks = WAVES * self.blocks
+        self._desk = _Desk(library, library.handle("cuDevicePrimaryCtxRetain", self._device), count.value > 1)
         self.stream = library.handle("cuStreamCreate", NON_BLOCKING)
         self._pool = library.handle("cuDeviceGetDefaultMemPool", self._device)
         everything = c_uint64(2**64 - 1)
@@ -163,11 +173,8 @@ class Driver:
         OutOfMemoryError
             If there is too little even after all that is dead has been given back.
         """
-        desk, size, stream = self._desk, max(nbytes, 16), stream or self.stream
-        status = self._allocate(desk.to_address, size, stream)
-        if status == OUT_OF_MEMORY:
-            self.release_memory()
-            status = self._allocate(desk.to_address, size, stream)
+        desk, size, stream = self._desk.enter(), max(nbytes, 16), stream or self.stream
+        status = self._retried(lambda: self._allocate(desk.to_address, size, stream))
         if status == OUT_OF_MEMORY:
             headline = f"out of memory: {self.name} has no {nbytes:,} bytes for an array"
             hint = "smaller batches, or no_grad where no gradient is needed"
@@ -181,8 +188,23 @@ class Driver:
         self._desk.enter()
         self._library.cuMemFreeAsync_status(address, self.stream)
 
+    def _retried(self, call: Callable[[], int]) -> int:
+        """The status of a call, which is tried again where there was too little memory."""
+        status = call()
+        if status == OUT_OF_MEMORY:
+            self.release_memory()
+            status = call()
+        return status
+
+    def zeros(self, nbytes: int) -> Buffer:
+        """Memory full of zeros, for what comes later in our stream."""
+        buffer = self.allocate(nbytes)
+        self._library.cuMemsetD8Async(buffer.address, 0, buffer.nbytes, self.stream)
+        return buffer
+
     def release_memory(self) -> None:
-        """Give the memory of dead arrays back to the device."""
+        """Give the memory of dead arrays, and of what is kept only for speed, back to the device."""
+        forget()
         gc.collect()
         self.synchronize()
         self._library.cuMemPoolTrimTo(self._pool, 0)
@@ -243,7 +265,8 @@ class Driver:
         log, module = ctypes.create_string_buffer(1 << 13), c_void_p()
         names = (c_int * 2)(ERROR_LOG, ERROR_LOG_BYTES)
         values = (c_void_p * 2)(ctypes.addressof(log), len(log))
-        status = self._library.cuModuleLoadDataEx_status(byref(module), text.encode(), 2, names, values)
+        load = self._library.cuModuleLoadDataEx_status
+        status = self._retried(lambda: load(byref(module), text.encode(), 2, names, values))
         if status == UNSUPPORTED_PTX_VERSION:
             from minigrad.kernels.cuda import ptx
 
@@ -252,7 +275,7 @@ class Driver:
             self._library.fail("cuModuleLoadDataEx", status, f"\n{log.value.decode()}".rstrip())
         return module.value or 0
 
-    def launch(self, compiled: Compiled, blocks: Any, threads: Any, args: tuple[Any, ...], shared: int) -> None:
+    def launch(self, compiled: Compiled, blocks: int, threads: int, args: tuple[Any, ...]) -> None:
         """Run a kernel after all that came before."""
         values: list[Any] = []
         for value in args:
@@ -262,15 +285,13 @@ class Driver:
                 values += value
             else:
                 values.append(value)
-        x, y, z = (blocks, 1, 1) if blocks.__class__ is int else (*blocks, 1, 1)[:3]
-        i, j, k = (threads, 1, 1) if threads.__class__ is int else (*threads, 1, 1)[:3]
-        desk = self._desk
-        block = desk.block  # which enters
-        if shared > compiled.shared:
-            self._library.cuFuncSetAttribute(compiled.function, DYNAMIC_SHARED, shared)
-            compiled.shared = shared
-        compiled.pack(block, 0, x, y, z, i, j, k, shared, self.stream, *values)
-        status = self._launch(desk.configuration, compiled.function, desk.arguments, None)
+
+        def run() -> int:
+            desk = self._desk.enter()
+            compiled.pack(desk.block, 0, blocks, 1, 1, threads, 1, 1, 0, self.stream, *values)
+            return self._launch(desk.configuration, compiled.function, desk.arguments, None)
+
+        status = self._retried(run)
         if status:
             self._library.fail("cuLaunchKernelEx", status)
 

@@ -74,7 +74,7 @@ def fill(out: Array, f: Function, *inputs: Array) -> Array:
     inputs = tuple([x if x.shape == out.shape else broadcast_to(x, shape=out.shape) for x in inputs])
     absent = [ABSENT] * (3 - len(inputs))
     operands = [*[x if x.constant is None else x.constant for x in inputs], *absent]
-    if _by_fours(out) and all(x.constant is not None or _by_fours(x) for x in inputs):
+    if by_fours(out) and all(x.constant is not None or by_fours(x) for x in inputs):
         in_step(f, len(inputs)).over(out.size, out, *operands)
         return out
     sizes, *strides = joined(out.shape, *[array.strides for array in (out, *inputs)])
@@ -86,7 +86,7 @@ def fill(out: Array, f: Function, *inputs: Array) -> Array:
     return out
 
 
-def _by_fours(array: Array) -> bool:
+def by_fours(array: Array) -> bool:
     """Whether an array can be read four elements at a time."""
     return array.offset % 4 == 0 and array.in_one_piece
 

@@ -10,10 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import cuda
 
-from minigrad.kernels.cuda.array import Array, empty, from_numpy
+from minigrad.kernels.cuda.array import Array, empty, from_numpy, row_major
 from minigrad.kernels.cuda.compiler import kernel
 from minigrad.kernels.cuda.copies import contiguous, same, zeros
-from minigrad.kernels.cuda.elementwise import fill
+from minigrad.kernels.cuda.division import divisor, quotient, split
+from minigrad.kernels.cuda.elementwise import compute, fill
+from minigrad.kernels.cuda.machine import SIMULATED
+from minigrad.kernels.cuda.sorting import ordered
 from minigrad.kernels.cuda.views import basic, broadcast_to, lines
 
 Key = tuple[Any, ...]
@@ -26,7 +29,9 @@ def getitem(x: Array, *, key: Key) -> Array:
         return basic(x, _whole(key, x.ndim))
     picked = Picked.of(key, x.shape)
     out = empty(picked.shape, x.dtype)
-    take_rows.over(out.size, out, contiguous(x), from_numpy(picked.places), len(picked.places), *picked.layout)
+    length, inner = picked.layout
+    sizes = divisor(len(picked.places)), length, divisor(inner)
+    take_rows.over(out.size, out, contiguous(x), from_numpy(picked.places), *sizes)
     return out
 
 
@@ -38,8 +43,9 @@ def scatter(g: Array, *, key: Key, shape: Sizes) -> Array:
         return out
     picked = Picked.of(key, shape)
     order, first, targets = (from_numpy(array) for array in picked.runs())
-    n = picked.outer * targets.size * picked.layout[1]
-    add_rows.over(n, out, contiguous(g), order, first, targets, targets.size, len(picked.places), *picked.layout)
+    length, inner = picked.layout
+    sizes = divisor(targets.size), len(picked.places), length, divisor(inner)
+    add_rows.over(picked.outer * targets.size * inner, out, contiguous(g), order, first, targets, *sizes)
     return out
 
 
@@ -53,8 +59,9 @@ def index_put(x: Array, value: Array, *, key: Key) -> Array:
     order, first, places = picked.runs()
     last, targets = from_numpy(order[first[1:] - 1]), from_numpy(places)
     values = contiguous(broadcast_to(value, shape=picked.shape))
-    n = picked.outer * targets.size * picked.layout[1]
-    put_rows.over(n, out, values, last, targets, targets.size, len(picked.places), *picked.layout)
+    length, inner = picked.layout
+    sizes = divisor(targets.size), len(picked.places), length, divisor(inner)
+    put_rows.over(picked.outer * targets.size * inner, out, values, last, targets, *sizes)
     return out
 
 
@@ -75,7 +82,7 @@ class Picked(NamedTuple):
             picked = (*shape[:axis], len(last), *shape[axis + 1 :])
             return cls(last % length if length else last, outer, (length, inner), picked)
         size = math.prod(shape)
-        places = np.arange(size).reshape(shape)[key]
+        places = _places(key, shape)
         return cls(places.reshape(-1), 1, (size, 1), places.shape)
 
     def runs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -84,6 +91,14 @@ class Picked(NamedTuple):
         ordered = self.places[order]
         starts = np.flatnonzero(np.diff(ordered, prepend=-1))
         return order, np.append(starts, len(order)), ordered[starts]
+
+
+def _places(key: Key, shape: Sizes) -> np.ndarray:
+    """Where the elements of x[key] lie in an x of a shape, one after another: the sum of what each axis says."""
+    total = np.broadcast_to(np.zeros((), np.int64), shape)[key]
+    for step, own in zip(row_major(shape), np.ogrid[tuple(map(slice, shape))], strict=True):
+        total = total + np.broadcast_to(own * step, shape)[key]
+    return total
 
 
 def _takes_all(key: Key) -> bool:
@@ -105,8 +120,9 @@ def _whole(key: Key, ndim: int) -> Key:
 def take_rows(n: Any, out: Any, x: Any, places: Any, count: Any, length: Any, inner: Any) -> None:
     """out (outer, count, inner) = x (outer, length, inner) at places of its middle."""
     for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-        row = i // inner
-        out[i] = x[(row // count * length + places[row % count]) * inner + i % inner]
+        row, column = split(i, inner)
+        outer, k = split(row, count)
+        out[i] = x[(outer * length + places[k]) * inner[0] + column]
 
 
 @kernel
@@ -115,12 +131,12 @@ def add_rows(
 ) -> None:
     """For each run of equal places, the sum of its rows."""
     for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-        row = i // inner
-        run, outer = row % runs, row // runs
+        row, column = split(i, inner)
+        outer, run = split(row, runs)
         total = type(g[0])(0)
         for k in range(first[run], first[run + 1]):
-            total += g[(outer * count + order[k]) * inner + i % inner]
-        out[(outer * length + targets[run]) * inner + i % inner] = total
+            total += g[(outer * count + order[k]) * inner[0] + column]
+        out[(outer * length + targets[run]) * inner[0] + column] = total
 
 
 @kernel
@@ -129,11 +145,10 @@ def put_rows(
 ) -> None:
     """For each run of equal places, the last of its rows."""
     for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-        row = i // inner
-        run, outer = row % runs, row // runs
-        out[(outer * length + targets[run]) * inner + i % inner] = values[
-            (outer * count + last[run]) * inner + i % inner
-        ]
+        row, column = split(i, inner)
+        outer, run = split(row, runs)
+        value = values[(outer * count + last[run]) * inner[0] + column]
+        out[(outer * length + targets[run]) * inner[0] + column] = value
 
 
 # ---- one index an element, along one axis ------------------------------------------------------------------------
@@ -142,43 +157,75 @@ def put_rows(
 def take_along_axis(x: Array, indices: Array, *, axis: int) -> Array:
     """Take one element per index along an axis."""
     out = empty(indices.shape, x.dtype)
-    sizes = indices.shape[axis], *lines(x.shape, axis)[1:]
+    _, length, inner = lines(x.shape, axis)
+    sizes = divisor(indices.shape[axis]), length, divisor(inner)
     take_each.over(out.size, out, contiguous(x), contiguous(indices), *sizes)
     return out
 
 
 def scatter_along_axis(g: Array, indices: Array, *, axis: int, shape: Sizes) -> Array:
-    """Adjoint of take_along_axis: each element looks through all indices of its line, in order, for itself."""
-    out = empty(shape, g.dtype)
-    sizes = indices.shape[axis], *lines(shape, axis)[1:]
-    add_each.over(out.size, out, contiguous(g), contiguous(indices), *sizes)
+    """Adjoint of take_along_axis: each element adds up, in order, what has its index."""
+    out, (_, length, inner), count = empty(shape, g.dtype), lines(shape, axis), indices.shape[axis]
+    sizes = count, divisor(length), divisor(inner)
+    if count <= FEW:
+        add_each.over(out.size, out, contiguous(g), contiguous(indices), *sizes)
+    else:
+        counted, places = ordered(compute(_from_start, indices, Array.filled(np.int64(length), ())), axis)
+        add_ordered.over(out.size, out, contiguous(g), counted, places, *sizes)
     return out
+
+
+FEW = 2 if SIMULATED else 32
+"""Indices of a line that every element may look through."""
+
+
+def _from_start(index: Any, length: Any) -> Any:
+    return index + length if index < 0 else index
 
 
 @kernel
 def take_each(n: Any, out: Any, x: Any, indices: Any, count: Any, length: Any, inner: Any) -> None:
-    """out (outer, count, inner) = x (outer, length, inner) at an index each."""
+    """out (outer, count, inner) = x (outer, length, inner) at an index each; 0 for one that is out of range."""
     for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-        place = indices[i] % length
-        out[i] = x[(i // (count * inner) * length + place) * inner + i % inner]
+        rest, column = split(i, inner)
+        place = indices[i] + (length if indices[i] < 0 else 0)
+        known = place >= 0 and place < length
+        out[i] = x[(quotient(rest, count) * length + place) * inner[0] + column] if known else type(x[0])(0)
 
 
 @kernel
 def add_each(n: Any, out: Any, g: Any, indices: Any, count: Any, length: Any, inner: Any) -> None:
     """out (outer, length, inner) = the sum of g (outer, count, inner) where the index is here."""
     for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-        here, first = i // inner % length, i // (length * inner) * count * inner + i % inner
-        total = type(g[0])(0)
+        rest, column = split(i, inner)
+        outer, here = split(rest, length)
+        first, total = outer * count * inner[0] + column, type(g[0])(0)
         for k in range(count):
-            if indices[first + k * inner] % length == here:
-                total += g[first + k * inner]
+            if _from_start(indices[first + k * inner[0]], length[0]) == here:
+                total += g[first + k * inner[0]]
+        out[i] = total
+
+
+@kernel
+def add_ordered(n: Any, out: Any, g: Any, ordered: Any, places: Any, count: Any, length: Any, inner: Any) -> None:
+    """The same from the indices in order, and where they were: equal ones are neighbours."""
+    for i in range(cuda.grid(1), n, cuda.gridsize(1)):
+        rest, column = split(i, inner)
+        outer, here = split(rest, length)
+        first, total, low, high = outer * count * inner[0] + column, type(g[0])(0), 0, count
+        while low < high:
+            half = (low + high) // 2
+            low, high = (half + 1, high) if ordered[first + half * inner[0]] < here else (low, half)
+        while low < count and ordered[first + low * inner[0]] == here:
+            total += g[first + places[first + low * inner[0]] * inner[0]]
+            low += 1
         out[i] = total
 
 
 def one_hot(labels: Array, *, classes: int, dtype: np.dtype) -> Array:
     """Rows of zeros with a one at each label."""
     out = empty((*labels.shape, classes), dtype)
-    ones_at.over(out.size, out, contiguous(labels), classes)
+    ones_at.over(out.size, out, contiguous(labels), divisor(classes))
     return out
 
 
@@ -186,46 +233,5 @@ def one_hot(labels: Array, *, classes: int, dtype: np.dtype) -> Array:
 def ones_at(n: Any, out: Any, labels: Any, classes: Any) -> None:
     """Whether an element is the one of its label."""
     for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-        out[i] = 1 if labels[i // classes] == i % classes else 0
-
-
-# ---- order ----------------------------------------------------------------------------------------------------------
-
-
-def argsort(x: Array, *, axis: int, descending: bool) -> Array:
-    """Indices that sort along an axis, by counting for each element those before it: stable, and n**2 comparisons."""
-    return _ordered(x, axis, descending, x.shape[axis])
-
-
-def argtopk(x: Array, *, k: int, axis: int, largest: bool) -> Array:
-    """Indices of the k first along an axis, after sorting."""
-    return _ordered(x, axis, largest, k)
-
-
-def _ordered(x: Array, axis: int, descending: bool, count: int) -> Array:
-    out = empty((*x.shape[:axis], count, *x.shape[axis + 1 :]), np.int64)
-    _, *sizes = lines(x.shape, axis)
-    rank.over(x.size, out, contiguous(x), *sizes, count, int(descending))
-    return out
-
-
-@kernel
-def rank(n: Any, out: Any, x: Any, length: Any, inner: Any, count: Any, descending: Any) -> None:
-    """Each element of (outer, length, inner) notes its index at its rank, if that is below `count`."""
-    for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-        here, outer = i // inner % length, i // (length * inner)
-        first = outer * length * inner + i % inner
-        before = 0
-        for k in range(length):
-            other = x[first + k * inner]
-            earlier = _sorts_before(x[i], other) if descending else _sorts_before(other, x[i])
-            later = _sorts_before(other, x[i]) if descending else _sorts_before(x[i], other)
-            if earlier or (not later and k < here):
-                before += 1
-        if before < count:
-            out[(outer * count + before) * inner + i % inner] = here
-
-
-def _sorts_before(x: Any, y: Any) -> Any:
-    """Whether x is less; NaN is larger than any number."""
-    return x < y or (x == x and y != y)
+        row, place = split(i, classes)
+        out[i] = 1 if labels[row] == place else 0

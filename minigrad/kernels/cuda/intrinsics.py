@@ -62,6 +62,15 @@ if SIMULATED:
         memory = simulation._get_kernel_context()._shared._allocations
         return memory.setdefault((frame.f_code.co_filename, frame.f_lineno), np.full(count, 99, str(dtype)))
 
+    def beside(number: Any, step: int) -> Any:
+        """The number of the thread whose own number differs by one bit, `step`; all threads of a warp ask together."""
+        context = simulation._get_kernel_context()
+        numbers = context._shared._allocations.setdefault("beside", {})
+        context.syncthreads()
+        numbers[context.threadIdx.x] = number
+        context.syncthreads()
+        return numbers[context.threadIdx.x ^ step]
+
     def zeros(count: int, dtype: Any) -> Any:
         """A tuple of so many zeros."""
         return np.full(count, 0, str(dtype))
@@ -276,6 +285,27 @@ else:
             return builder.addrspacecast(memory, kind.element.as_pointer(), "generic")
 
         return types.CPointer(dtype.dtype)(count, dtype), generate
+
+    @intrinsic
+    def beside(typing: Any, number: Any, step: Any) -> Any:
+        """The number of the thread whose own number differs by one bit, `step`; all threads of a warp ask together."""
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            word, kind = ir.IntType(32), args[0].type
+            bits = number.bitwidth
+            whole, step = ir.IntType(max(bits, 32)), builder.trunc(args[1], word) if args[1].type != word else args[1]
+            number_bits = builder.bitcast(args[0], ir.IntType(bits))
+            rest, found = builder.zext(number_bits, whole) if bits < 32 else number_bits, ir.Constant(whole, 0)
+            for start in range(0, max(bits, 32), 32):
+                one = builder.lshr(rest, ir.Constant(whole, start))
+                one = builder.trunc(one, word) if bits > 32 else one
+                text = "shfl.sync.bfly.b32 $0, $1, $2, 31, 0xffffffff;"
+                other = _assembly(builder, word, [one, step], text, "=r,r,r")
+                other = builder.zext(other, whole) if bits > 32 else other
+                found = builder.or_(found, builder.shl(other, ir.Constant(whole, start)))
+            return builder.bitcast(builder.trunc(found, ir.IntType(bits)) if bits < 32 else found, kind)
+
+        return number(number, step), generate
 
     @intrinsic
     def zeros(typing: Any, count: Any, dtype: Any) -> Any:

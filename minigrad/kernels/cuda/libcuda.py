@@ -3,7 +3,7 @@
 import ctypes
 import sys
 from collections.abc import Callable
-from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint, c_void_p
+from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_ubyte, c_uint, c_void_p
 from typing import Any, NoReturn
 
 from minigrad.errors import DeviceError, OutOfMemoryError
@@ -35,13 +35,13 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "cuMemHostAlloc": (OUT, c_size_t, c_uint),
     "cuMemcpyHtoDAsync_v2": (c_void_p, c_void_p, c_size_t, c_void_p),
     "cuMemcpyDtoHAsync_v2": (c_void_p, c_void_p, c_size_t, c_void_p),
+    "cuMemsetD8Async": (c_void_p, c_ubyte, c_size_t, c_void_p),
     "cuMemGetInfo_v2": (POINTER(c_size_t), POINTER(c_size_t)),
     "cuMemPoolGetAttribute": (c_void_p, c_int, c_void_p),
     "cuMemPoolSetAttribute": (c_void_p, c_int, c_void_p),
     "cuMemPoolTrimTo": (c_void_p, c_size_t),
     "cuModuleLoadDataEx": (OUT, c_char_p, c_uint, POINTER(c_int), OUT),
     "cuModuleGetFunction": (OUT, c_void_p, c_char_p),
-    "cuFuncSetAttribute": (c_void_p, c_int, c_int),
     "cuLaunchKernelEx": (c_void_p, c_void_p, c_void_p, c_void_p),
     "cuGetErrorName": (c_int, POINTER(c_char_p)),
     "cuGetErrorString": (c_int, POINTER(c_char_p)),

@@ -1,12 +1,13 @@
 """What runs the kernels: a GPU behind its driver, or the simulator.
 
-A machine has `allocate`, `upload`, `download`, `compile`, `launch` and `synchronize`, and says how many threads a block
-and blocks a grid of a kernel should have that can do with any number.
+A machine has `allocate`, `zeros`, `upload`, `download`, `compile`, `launch` and `synchronize`. It says how many threads
+a block should have, how many such blocks run at a time, and of how many a grid should be, at most.
 """
 
 import functools
 import importlib.util
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from numba.core import config
@@ -52,6 +53,25 @@ def is_available() -> bool:
     except DeviceError:
         return False
     return True
+
+
+_remembering: list[Any] = []
+
+
+def remembered(size: int) -> Callable[[Callable[..., Any]], Any]:
+    """As `functools.lru_cache`, for results that hold memory of the device: they go where it is short."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        _remembering.append(functools.lru_cache(size)(function))
+        return _remembering[-1]
+
+    return decorate
+
+
+def forget() -> None:
+    """Let go of all that is remembered."""
+    for function in _remembering:
+        function.cache_clear()
 
 
 def pip(driver: tuple[int, int] = (13, 0)) -> str:

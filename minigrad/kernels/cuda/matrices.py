@@ -1,12 +1,12 @@
 """Products of matrices: operands of any strides, leading axes that broadcast."""
 
-import functools
 import math
 
 import numpy as np
 
 from minigrad.kernels.cuda.array import Array, row_major
 from minigrad.kernels.cuda.elementwise import joined
+from minigrad.kernels.cuda.machine import remembered
 from minigrad.kernels.cuda.plans import Axis, Product, chosen, compute, evenly
 from minigrad.kernels.cuda.views import broadcast_to
 
@@ -26,7 +26,7 @@ def matmul(x: Array, y: Array) -> Array:
     return out.view(kept, row_major(kept))
 
 
-@functools.lru_cache(maxsize=1024)
+@remembered(1024)
 def _plan(dtype: np.dtype, shape: Sizes, terms: int, left: Sizes, right: Sizes) -> tuple[tuple[Product, ...], int]:
     (*batch, m, n), steps = shape, row_major(shape)
     batches = _batches(tuple(batch), left[:-2], right[:-2], steps[:-2])
@@ -36,11 +36,11 @@ def _plan(dtype: np.dtype, shape: Sizes, terms: int, left: Sizes, right: Sizes) 
         evenly(terms, right[-2], 0, left[-1]),
         batches,
     )
-    tile, parts = chosen(m, n, terms, batches.size, dtype)
     along = (
-        "terms" if abs(left[-1]) <= abs(left[-2]) else "outer",
-        "outer" if abs(right[-1]) <= abs(right[-2]) else "terms",
+        "terms" if m == 1 or abs(left[-1]) <= abs(left[-2]) else "outer",
+        "outer" if n > 1 and abs(right[-1]) <= abs(right[-2]) else "terms",
     )
+    tile, parts = chosen(m, n, terms, batches.size, dtype, *along)
     return (Product(dtype, math.prod(shape), axes, *along, tile, parts),), parts
 
 

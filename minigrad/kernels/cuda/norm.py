@@ -1,7 +1,7 @@
-"""Batch normalisation: blocks sum up parts of a channel, in order, and one pass over the images uses the sums.
+"""Batch normalisation: lanes sum up parts of a channel, in order, and one pass over the images uses the sums.
 
 x is (images, channels, run). Sums are float64, and those of squares are taken around the first element of the channel,
-so that a large mean costs no digits.
+so that a large mean costs no digits. Where a run is whole fours, a thread has four elements, all of one channel.
 """
 
 import math
@@ -13,11 +13,15 @@ from numba import cuda, float64
 from minigrad.kernels.cuda.array import Array, empty
 from minigrad.kernels.cuda.compiler import kernel
 from minigrad.kernels.cuda.copies import contiguous
-from minigrad.kernels.cuda.machine import machine
-from minigrad.kernels.cuda.reductions import BLOCK
+from minigrad.kernels.cuda.division import divisor, quotient, split
+from minigrad.kernels.cuda.elementwise import SAME, by_fours
+from minigrad.kernels.cuda.intrinsics import load4, shared, store4
+from minigrad.kernels.cuda.lanes import WARPS, bounds, folding, lanes, own_line, share
 
 PART = 8192
-"""Elements of a channel that a block sums up, at most."""
+"""Elements of a channel that lanes sum up, at most."""
+
+added = folding(SAME["add"])
 
 
 def batch_norm(
@@ -26,26 +30,35 @@ def batch_norm(
     """Normalise each channel by the mean and variance that are given, or else its own; these are the residuals."""
     x, weight, bias = contiguous(x), contiguous(weight), contiguous(bias)
     mean, var = map(contiguous, given) if given else _moments(x)
-    y = empty(x.shape, x.dtype)
-    normalise.over(
-        y.size, y, x, mean, var, weight, bias, x.dtype.type(eps), int(relu), x.shape[1], math.prod(x.shape[2:])
-    )
+    y, (each, _, *layout) = empty(x.shape, x.dtype), _layout(x)
+    settings = x.dtype.type(eps), int(relu), each, *layout
+    normalise.over(y.size // each, y, x, mean, var, weight, bias, *settings)
     return y, (mean, var)
 
 
-def _layout(x: Array) -> tuple[int, int, int, int]:
-    """Images, channels, the run of a channel in an image, and the parts of a channel."""
-    images, channels, run = x.shape[0], x.shape[1], math.prod(x.shape[2:])
-    return images, channels, run, -(-images * run // PART) or 1
+def _layout(*arrays: Array) -> tuple[int, int, tuple[int, int, int], tuple[int, int, int]]:
+    """How many neighbours a thread has, the images, and what divides by the channels and by the run of a channel."""
+    images, channels, *sides = arrays[0].shape
+    run = math.prod(sides)
+    return 4 if run % 4 == 0 and all(map(by_fours, arrays)) else 1, images, divisor(channels), divisor(run)
+
+
+def _parts(x: Array, each: int) -> tuple[int, int]:
+    """In how many parts to cut a channel, and their size."""
+    count = x.size // max(1, x.shape[1])
+    parts = -(-count // PART) or 1
+    return parts, -(-count // (parts * each)) * each
 
 
 def _moments(x: Array) -> tuple[Array, Array]:
-    layout = _, channels, _, parts = _layout(x)
+    (each, *layout), channels = _layout(x), x.shape[1]
+    parts, size = _parts(x, each)
     mean, var = empty((channels,), x.dtype), empty((channels,), x.dtype)
     first, second = empty((channels, parts), np.float64), empty((channels, parts), np.float64)
     if x.size:
-        sum_moments(channels * parts, machine().threads, first, second, x, *layout)
-    merge_moments.over(channels, mean, var, first, second, x, *layout)
+        sizes = each, *layout, divisor(parts), size
+        share(sum_moments, channels * parts, lanes(-(-size // each), 1), first, second, x, *sizes)
+    merge_moments.over(channels, mean, var, first, second, x, *layout, parts)
     return mean, var
 
 
@@ -63,44 +76,47 @@ def batch_norm_backward(
     (x, weight, bias, *given), (mean, var) = inputs, residuals
     g, x = contiguous(g), contiguous(x)
     tables = (mean, var, contiguous(weight), contiguous(bias), x.dtype.type(eps), int(relu))
-    images, channels, run, parts = layout = _layout(x)
+    (each, *layout), channels = _layout(x, g), x.shape[1]
+    parts, size = _parts(x, each)
     first, second = empty((channels, parts), np.float64), empty((channels, parts), np.float64)
     if x.size:
-        sum_slopes(channels * parts, machine().threads, first, second, g, x, *tables, *layout)
+        sizes = each, *layout, divisor(parts), size
+        share(sum_slopes, channels * parts, lanes(-(-size // each), 1), first, second, g, x, *tables, *sizes)
     dweight, dbias, dmean, dvar = (empty((channels,), g.dtype) for _ in range(4))
     merge_slopes.over(channels, dweight, dbias, dmean, dvar, first, second, *tables[:5], int(x.size > 0), parts)
-    dx = empty(x.shape, g.dtype)
-    slopes.over(dx.size, dx, g, x, dweight, dbias, *tables, int(not given), images, channels, run)
+    dx, own = empty(x.shape, g.dtype), x.dtype.type(0 if given else channels / max(1, x.size))
+    image_slopes.over(dx.size // each, dx, g, x, dweight, dbias, *tables, own, each, *layout[1:])
     found = [dx, dweight, dbias, dmean, dvar][: len(inputs)]
     return tuple([array if need else None for array, need in zip(found, needs, strict=True)])
 
 
-def _add_in_block(first: Any, second: Any, one: Any, two: Any) -> None:
-    """Sum two numbers a thread over the threads of a block, two by two; the sums belong to the block."""
-    ones = cuda.shared.array(BLOCK, float64)
-    twos = cuda.shared.array(BLOCK, float64)  # on a line of its own: the simulator tells shared arrays apart by lines
-    thread, step = cuda.threadIdx.x, cuda.blockDim.x // 2
-    ones[thread], twos[thread] = one, two
-    while step > 0:
-        cuda.syncthreads()
-        if thread < step:
-            ones[thread] += ones[thread + step]
-            twos[thread] += twos[thread + step]
-        step //= 2
-    if thread == 0:
-        first[cuda.blockIdx.x], second[cuda.blockIdx.x] = ones[0], twos[0]
-
-
 @kernel
-def sum_moments(first: Any, second: Any, x: Any, images: Any, channels: Any, run: Any, parts: Any) -> None:
+def sum_moments(
+    n: Any, count: Any, bits: Any, first: Any, second: Any, x: Any,
+    each: Any, images: Any, channels: Any, run: Any, parts: Any, size: Any,
+) -> None:  # fmt: skip
     """For each part of a channel, the sums of x and of its squares, counted from the channel's first element."""
-    channel, part = cuda.blockIdx.x // parts, cuda.blockIdx.x % parts
-    one, two, origin, count = float64(0), float64(0), float64(x[channel * run]), images * run
-    for e in range(part * count // parts + cuda.threadIdx.x, (part + 1) * count // parts, cuda.blockDim.x):
-        away = float64(x[(e // run * channels + channel) * run + e % run]) - origin
-        one += away
-        two += away * away
-    _add_in_block(first, second, one, two)
+    board = shared(WARPS, float64)
+    for i in range(cuda.grid(1), n, cuda.gridsize(1)):
+        line, lane, wanted = own_line(i, count, bits)
+        channel, part = split(line, parts)
+        start, stop = bounds(part, size, images * run[0])
+        one, two, origin = float64(0), float64(0), float64(x[channel * run[0]])
+        for e in range(start + each * lane, stop, each << bits):
+            image, place = split(e, run)
+            at = (image * channels[0] + channel) * run[0] + place
+            if each == 4:
+                a, b, c, d = load4(x, at)
+                a, b, c, d = float64(a) - origin, float64(b) - origin, float64(c) - origin, float64(d) - origin
+                one += (a + b) + (c + d)
+                two += (a * a + b * b) + (c * c + d * d)
+            else:
+                away = float64(x[at]) - origin
+                one += away
+                two += away * away
+        one, two = added(one, bits, board), added(two, bits, board)
+        if lane == 0 and wanted:
+            first[line], second[line] = one, two
 
 
 @kernel
@@ -109,50 +125,93 @@ def merge_moments(
 ) -> None:
     """The mean of each channel, and the mean squared distance from it."""
     for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-        one, two, count = float64(0), float64(0), float64(images * run)
+        one, two, count = float64(0), float64(0), float64(images * run[0])
         for part in range(parts if count > 0 else 0):
             one += first[i * parts + part]
             two += second[i * parts + part]
         away = one / count
-        mean[i] = (float64(x[i * run]) if count > 0 else float64(0)) + away
+        mean[i] = (float64(x[i * run[0]]) if count > 0 else float64(0)) + away
         var[i] = two / count - away * away
 
 
 @kernel
 def normalise(
-    n: Any, y: Any, x: Any, mean: Any, var: Any, weight: Any, bias: Any, eps: Any, relu: Any, channels: Any, run: Any
-) -> None:
+    n: Any, y: Any, x: Any, mean: Any, var: Any, weight: Any, bias: Any, eps: Any, relu: Any,
+    each: Any, channels: Any, run: Any,
+) -> None:  # fmt: skip
     """The results."""
-    for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-        c = i // run % channels
-        value = _before_relu(x[i], mean[c], type(x[i])(1) / math.sqrt(var[c] + eps), weight[c], bias[c])
-        y[i] = value if value > 0 or value != value or not relu else type(value)(0)
+    for group in range(cuda.grid(1), n, cuda.gridsize(1)):
+        i = each * group
+        _, c = split(quotient(i, run), channels)
+        table = mean[c], _inverse_root(var[c], eps), weight[c], bias[c]
+        if each == 4:
+            first, second, third, last = load4(x, i)
+            first, second = _result(first, table, relu), _result(second, table, relu)
+            store4(y, i, first, second, _result(third, table, relu), _result(last, table, relu))
+        else:
+            y[i] = _result(x[i], table, relu)
 
 
-def _before_relu(x: Any, mean: Any, inverse: Any, weight: Any, bias: Any) -> Any:
+def _inverse_root(var: Any, eps: Any) -> Any:
+    return type(eps)(1) / math.sqrt(var + eps)
+
+
+def _before_relu(x: Any, table: Any) -> Any:
     """The result, which the backward computes again, to the bit, for the ReLU."""
+    mean, inverse, weight, bias = table
     return (x - mean) * (weight * inverse) + bias
 
 
-def _arriving(g: Any, x: Any, mean: Any, inverse: Any, weight: Any, bias: Any, relu: Any) -> Any:
+def _result(x: Any, table: Any, relu: Any) -> Any:
+    value = _before_relu(x, table)
+    return value if value > 0 or value != value or not relu else type(value)(0)
+
+
+def _arriving(g: Any, x: Any, table: Any, relu: Any) -> Any:
     """What of a cotangent gets through the ReLU."""
-    return g if not relu or _before_relu(x, mean, inverse, weight, bias) > 0 else type(g)(0)
+    return g if not relu or _before_relu(x, table) > 0 else type(g)(0)
 
 
 @kernel
 def sum_slopes(
-    first: Any, second: Any, g: Any, x: Any, mean: Any, var: Any, weight: Any, bias: Any, eps: Any, relu: Any,
-    images: Any, channels: Any, run: Any, parts: Any,
+    n: Any, count: Any, bits: Any, first: Any, second: Any, g: Any, x: Any,
+    mean: Any, var: Any, weight: Any, bias: Any, eps: Any, relu: Any,
+    each: Any, images: Any, channels: Any, run: Any, parts: Any, size: Any,
 ) -> None:  # fmt: skip
     """For each part of a channel, the sums of g, and of g times the normalised x."""
-    c, part = cuda.blockIdx.x // parts, cuda.blockIdx.x % parts
-    one, two, inverse, count = float64(0), float64(0), type(eps)(1) / math.sqrt(var[c] + eps), images * run
-    for e in range(part * count // parts + cuda.threadIdx.x, (part + 1) * count // parts, cuda.blockDim.x):
-        i = (e // run * channels + c) * run + e % run
-        slope = _arriving(g[i], x[i], mean[c], inverse, weight[c], bias[c], relu)
-        one += float64(slope)
-        two += float64(slope * ((x[i] - mean[c]) * inverse))
-    _add_in_block(first, second, one, two)
+    board = shared(WARPS, float64)
+    for i in range(cuda.grid(1), n, cuda.gridsize(1)):
+        line, lane, wanted = own_line(i, count, bits)
+        channel, part = split(line, parts)
+        start, stop = bounds(part, size, images * run[0])
+        table = mean[channel], _inverse_root(var[channel], eps), weight[channel], bias[channel]
+        one, two = float64(0), float64(0)
+        for e in range(start + each * lane, stop, each << bits):
+            image, place = split(e, run)
+            at = (image * channels[0] + channel) * run[0] + place
+            if each == 4:
+                a, b, c, d = load4(x, at)
+                p, q, r, s = load4(g, at)
+                p, q, r, s = (
+                    _arriving(p, a, table, relu),
+                    _arriving(q, b, table, relu),
+                    _arriving(r, c, table, relu),
+                    _arriving(s, d, table, relu),
+                )
+                one += (float64(p) + float64(q)) + (float64(r) + float64(s))
+                two += (_slant(p, a, table) + _slant(q, b, table)) + (_slant(r, c, table) + _slant(s, d, table))
+            else:
+                slope = _arriving(g[at], x[at], table, relu)
+                one += float64(slope)
+                two += _slant(slope, x[at], table)
+        one, two = added(one, bits, board), added(two, bits, board)
+        if lane == 0 and wanted:
+            first[line], second[line] = one, two
+
+
+def _slant(slope: Any, x: Any, table: Any) -> Any:
+    """A slope times the normalised x."""
+    return float64(slope * ((x - table[0]) * table[1]))
 
 
 @kernel
@@ -162,7 +221,7 @@ def merge_slopes(
 ) -> None:  # fmt: skip
     """The cotangents of the tables."""
     for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-        one, two, inverse = float64(0), float64(0), type(eps)(1) / math.sqrt(var[i] + eps)
+        one, two, inverse = float64(0), float64(0), _inverse_root(var[i], eps)
         for part in range(parts if some else 0):
             one += first[i * parts + part]
             two += second[i * parts + part]
@@ -172,16 +231,28 @@ def merge_slopes(
 
 
 @kernel
-def slopes(
+def image_slopes(
     n: Any, dx: Any, g: Any, x: Any, dweight: Any, dbias: Any,
-    mean: Any, var: Any, weight: Any, bias: Any, eps: Any, relu: Any, own: Any, images: Any, channels: Any, run: Any,
+    mean: Any, var: Any, weight: Any, bias: Any, eps: Any, relu: Any, own: Any, each: Any, channels: Any, run: Any,
 ) -> None:  # fmt: skip
-    """The cotangent of x; through its own moments too, where they are."""
-    for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-        c = i // run % channels
-        inverse = type(x[i])(1) / math.sqrt(var[c] + eps)
-        slope = _arriving(g[i], x[i], mean[c], inverse, weight[c], bias[c], relu)
-        if own:
-            share = type(x[i])(1) / type(x[i])(images * run)
-            slope -= (dbias[c] + (x[i] - mean[c]) * inverse * dweight[c]) * share
-        dx[i] = weight[c] * inverse * slope
+    """The cotangent of x; through its own moments too, of which an element has a share `own`."""
+    for group in range(cuda.grid(1), n, cuda.gridsize(1)):
+        i = each * group
+        _, k = split(quotient(i, run), channels)
+        table = mean[k], _inverse_root(var[k], eps), weight[k], bias[k]
+        sums = dbias[k], dweight[k]
+        if each == 4:
+            a, b, c, d = load4(x, i)
+            p, q, r, s = load4(g, i)
+            p, q = _slope(p, a, table, relu, own, sums), _slope(q, b, table, relu, own, sums)
+            store4(dx, i, p, q, _slope(r, c, table, relu, own, sums), _slope(s, d, table, relu, own, sums))
+        else:
+            dx[i] = _slope(g[i], x[i], table, relu, own, sums)
+
+
+def _slope(g: Any, x: Any, table: Any, relu: Any, own: Any, sums: Any) -> Any:
+    mean, inverse, weight, _ = table
+    slope = _arriving(g, x, table, relu)
+    if own > 0:
+        slope -= (sums[0] + (x - mean) * inverse * sums[1]) * own
+    return weight * inverse * slope

@@ -7,8 +7,10 @@ import numpy as np
 
 from minigrad.kernels.cuda import precision, reductions
 from minigrad.kernels.cuda.array import Array, empty, from_numpy
+from minigrad.kernels.cuda.division import divisor
+from minigrad.kernels.cuda.lanes import lanes, share
 from minigrad.kernels.cuda.machine import SIMULATED, machine
-from minigrad.kernels.cuda.products import Form, Tile, field, one_by_one, tiled
+from minigrad.kernels.cuda.products import Form, Tile, field, jointly, one_by_one, tiled
 
 
 class Axis(NamedTuple):
@@ -66,20 +68,29 @@ TINY = Tile(16, 4)
 LENGTH = 1 << 14
 """Terms of one sum, at most, for the rounding of float32; their sums are added up afterwards."""
 
-FEW_TERMS = 32
-"""Terms that are worth a thread of their own, at least."""
+FEW_TERMS = 4 if SIMULATED else 32
+"""Terms that are worth a thread of their own, or a warp, at least."""
 
 SHORT = 256
 """Terms that are worth a block of their own, at least, where there are too few blocks."""
 
 
-def chosen(rows: int, columns: int, terms: int, batches: int, dtype: np.dtype) -> tuple[Tile, int]:
+def together(columns: int, terms: int, left: str, right: str) -> bool:
+    """Whether lanes shall share a number, where there are no tiles: what most threads read lies along the terms."""
+    return terms >= FEW_TERMS and (right if columns > FEW else left) == "terms"
+
+
+def chosen(
+    rows: int, columns: int, terms: int, batches: int, dtype: np.dtype, left: str, right: str
+) -> tuple[Tile, int]:
     """A tile, and in how many parts to cut the terms: as many multiprocessors as possible busy, with few idle rows."""
     if SIMULATED:
         return SINGLE if min(rows, columns) <= FEW else TINY, 1 + (terms > 4 * TINY.depth)
     if min(rows, columns) <= FEW:
-        idle = machine().blocks * machine().threads // max(1, rows * columns * batches)
-        return SINGLE, _parts(terms, SINGLE, min(idle, terms // FEW_TERMS))
+        idle, least = machine().blocks * machine().threads // max(1, rows * columns * batches), FEW_TERMS
+        if together(columns, terms, left, right):
+            idle, least = idle // 32, 32 * least
+        return SINGLE, _parts(terms, SINGLE, min(idle, terms // least))
     speeds = TILES[dtype == np.float32]
 
     def blocks(tile: Tile) -> int:
@@ -102,20 +113,6 @@ def _parts(terms: int, tile: Tile, wanted: int) -> int:
 def place(h: Any, w: Any) -> Any:
     """Coordinates of a pixel as one number: they are added together, and carry nothing from one to the other."""
     return (h << 32) + w
-
-
-def divisor(d: int) -> tuple[int, int, int]:
-    """d, or 1 for 0, and a factor and shift by which (i * factor) >> shift is i // d for all i from 0 to 2^31 - 1.
-
-    Granlund and Montgomery, "Division by invariant integers using multiplication" (1994).
-
-    >>> _, factor, shift = divisor(7)
-    >>> (2**31 - 1) * factor >> shift == (2**31 - 1) // 7
-    True
-    """
-    d = max(1, d)
-    shift = 31 + (d - 1).bit_length()
-    return d, -(-(1 << shift) // d), shift
 
 
 class Product:
@@ -172,12 +169,15 @@ class Product:
         bits = field(large)
         limit = 0 if last is None else (last[0] << bits) + last[1]
         self.grid = *divisor(tiles[0]), *divisor(tiles[1]), *divisor(parts), length, size, limit, int(fours)
+        self.joint = together(columns.size, terms.size, left, right)
         self.blocks = math.prod(tiles) * parts * batches.size
 
     def __call__(self, out: Array, left: Array, right: Array) -> None:
         """Compute the output in one piece, or its parts one behind the other."""
         args = out, left, right, self.lists, *self.axes, self.grid
-        if self.tile == SINGLE:
+        if self.tile == SINGLE and self.joint:
+            share(jointly(self.form, self.dtype), self.blocks, lanes(self.grid[9], 1), *args)
+        elif self.tile == SINGLE:
             one_by_one(self.form, self.dtype).over(self.blocks, *args)
         elif self.blocks:
             tensor = precision.tf32() and self.dtype == np.float32 and self.tile.each == 8

@@ -23,6 +23,8 @@ import numpy as np
 from numba import cuda
 
 from minigrad.kernels.cuda.compiler import Kernel, element, kernel
+from minigrad.kernels.cuda.division import WORD
+from minigrad.kernels.cuda.elementwise import SAME
 from minigrad.kernels.cuda.intrinsics import (
     constant4,
     divided,
@@ -36,6 +38,7 @@ from minigrad.kernels.cuda.intrinsics import (
     tensor_products,
     zeros,
 )
+from minigrad.kernels.cuda.lanes import WARPS, folding, own_line
 from minigrad.kernels.cuda.machine import SIMULATED
 
 
@@ -75,10 +78,6 @@ class Form(NamedTuple):
 def field(large: bool) -> int:
     """How many bits each coordinate of a place has."""
     return 32 if large else 16
-
-
-WORD = (1 << 32) - 1
-"""An integer & this is one of 32 bits without a sign, for which a product is one instruction."""
 
 
 def lookups(form: Form) -> tuple[Any, ...]:
@@ -289,41 +288,78 @@ def tiled(tile: Tile, form: Form, dtype: np.dtype) -> Kernel:
     return multiply
 
 
+def singles(form: Form) -> tuple[Any, Any]:
+    """Functions: where number i of the output lies and what it is the sum of; and a sum of every so many terms."""
+    (index, quotient, spot, term, inside), checked = lookups(form), form.checked
+
+    def find(i: Any, lists: Any, rows: Any, columns: Any, end: Any, batches: Any, grid: Any) -> Any:
+        strip = quotient(index(i), grid[3], grid[4], grid[5])
+        sheet = quotient(strip, grid[0], grid[1], grid[2])
+        batch = quotient(sheet, grid[6], grid[7], grid[8])
+        row, column, part = index(strip - sheet * grid[0]), index(i - strip * grid[3]), sheet - batch * grid[6]
+        left_start, right_start, out_start = spot(lists, batches, batch)
+        left_at, _, row_at = spot(lists, rows, row)
+        right_at, place, column_at = spot(lists, columns, column)
+        first = index(part * grid[9])
+        own = first, min(index(first + grid[9]), index(end)), index(out_start + row_at + column_at + part * grid[10])
+        return own, (index(left_start + left_at), index(right_start + right_at), place)
+
+    def add_up(
+        total: Any,
+        first: Any,
+        last: Any,
+        step: Any,
+        left: Any,
+        right: Any,
+        starts: Any,
+        lists: Any,
+        terms: Any,
+        end: Any,
+    ) -> Any:
+        for r in range(first, last, step):
+            one = term(lists, terms, index(r), 0)
+            if not checked or inside(index(starts[2] + one[1]), index(end)):
+                total += left[index(starts[0] + one[2])] * right[index(starts[1] + one[0])]
+        return total
+
+    return find, add_up
+
+
 @functools.cache
 def one_by_one(form: Form, dtype: np.dtype) -> Kernel:
     """The kernel in which each thread computes a number: for few rows or columns, which would leave tiles empty."""
-    zero, checked = dtype.type(0), form.checked
-    index, quotient, spot, term, inside = lookups(form)
+    zero, (find, add_up) = dtype.type(0), singles(form)
 
     @kernel
     def multiply(
-        n: Any,
-        out: Any,
-        left: Any,
-        right: Any,
-        lists: Any,
-        rows: Any,
-        columns: Any,
-        terms: Any,
-        batches: Any,
-        grid: Any,
-    ) -> None:
+        n: Any, out: Any, left: Any, right: Any,
+        lists: Any, rows: Any, columns: Any, terms: Any, batches: Any, grid: Any,
+    ) -> None:  # fmt: skip
         """As of `tiled`, with tiles of one row and one column."""
-        limit = index(grid[11])
         for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-            strip = quotient(index(i), grid[3], grid[4], grid[5])
-            sheet = quotient(strip, grid[0], grid[1], grid[2])
-            batch = quotient(sheet, grid[6], grid[7], grid[8])
-            row, column, part = index(strip - sheet * grid[0]), index(i - strip * grid[3]), sheet - batch * grid[6]
-            left_start, right_start, out_start = spot(lists, batches, batch)
-            left_at, _, row_at = spot(lists, rows, row)
-            right_at, place, column_at = spot(lists, columns, column)
-            left_start, right_start = index(left_start + left_at), index(right_start + right_at)
-            first, total = index(part * grid[9]), zero
-            for r in range(first, min(index(first + grid[9]), index(terms[0]))):
-                one = term(lists, terms, index(r), 0)
-                if not checked or inside(index(place + one[1]), limit):
-                    total += left[index(left_start + one[2])] * right[index(right_start + one[0])]
-            out[index(out_start + row_at + column_at + part * grid[10])] = total
+            (first, last, to), starts = find(i, lists, rows, columns, terms[0], batches, grid)
+            out[to] = add_up(zero, first, last, 1, left, right, starts, lists, terms, grid[11])
+
+    return multiply
+
+
+@functools.cache
+def jointly(form: Form, dtype: np.dtype) -> Kernel:
+    """The same by lanes for each number: for operands whose neighbours lie along the terms."""
+    number, zero, added, (find, add_up) = element(dtype), dtype.type(0), folding(SAME["add"]), singles(form)
+
+    @kernel
+    def multiply(
+        n: Any, count: Any, bits: Any, out: Any, left: Any, right: Any,
+        lists: Any, rows: Any, columns: Any, terms: Any, batches: Any, grid: Any,
+    ) -> None:  # fmt: skip
+        board = shared(WARPS, number)
+        for i in range(cuda.grid(1), n, cuda.gridsize(1)):
+            line, lane, wanted = own_line(i, count, bits)
+            (first, last, to), starts = find(line, lists, rows, columns, terms[0], batches, grid)
+            total = add_up(zero, first + lane, last, 1 << bits, left, right, starts, lists, terms, grid[11])
+            total = added(total, bits, board)
+            if lane == 0 and wanted:
+                out[to] = total
 
     return multiply

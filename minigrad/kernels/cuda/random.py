@@ -7,6 +7,7 @@ from numba import cuda, int64, uint64
 
 from minigrad.kernels.cuda.array import Array, empty
 from minigrad.kernels.cuda.compiler import kernel
+from minigrad.kernels.cuda.intrinsics import store4
 from minigrad.kernels.scalars import philox
 
 
@@ -23,5 +24,10 @@ def draw(n: Any, out: Any, first: Any, key: Any, other_key: Any, count: Any, dro
     """The four fractions of each block."""
     for i in range(cuda.grid(1), n, cuda.gridsize(1)):
         words = philox(first + uint64(i), key, other_key)
-        for k in range(min(4, count - 4 * i)):
-            out[4 * i + k] = type(unit)(int64(words[k] >> drop)) * unit
+        if 4 * i + 4 <= count:
+            a, b, c, d = words
+            one, two = type(unit)(int64(a >> drop)) * unit, type(unit)(int64(b >> drop)) * unit
+            store4(out, 4 * i, one, two, type(unit)(int64(c >> drop)) * unit, type(unit)(int64(d >> drop)) * unit)
+        else:
+            for k in range(count - 4 * i):
+                out[4 * i + k] = type(unit)(int64(words[k] >> drop)) * unit

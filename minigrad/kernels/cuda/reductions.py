@@ -1,8 +1,6 @@
 """Sums and extremes over axes, in an order that depends on sizes alone: the same bits each time.
 
-An array is (outer, reduced, inner). Where the last axis is reduced, inner is 1, and the threads of a block share a row,
-unless it is short; else a thread goes down a column, and its neighbours down the next ones. Long rows and columns are
-cut in parts, whose results are reduced in turn.
+An array is (outer, length, inner), see `lanes`. Long lines are cut in parts, whose results are reduced in turn.
 """
 
 import functools
@@ -11,66 +9,41 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import cuda
+from numba import cuda, int64
 
 from minigrad.kernels.cuda.array import Array, empty, row_major
 from minigrad.kernels.cuda.compiler import Kernel, element, kernel
 from minigrad.kernels.cuda.copies import astype, contiguous
+from minigrad.kernels.cuda.division import divisor, split
 from minigrad.kernels.cuda.elementwise import SAME
-from minigrad.kernels.cuda.machine import machine
+from minigrad.kernels.cuda.intrinsics import shared
+from minigrad.kernels.cuda.lanes import WARPS, bounds, folding, in_parts, lanes, own_line, share
 from minigrad.kernels.cuda.views import lines, permute_dims
 
 Function = Callable[..., Any]
 
-BLOCK = 256
-"""Threads of a block that share a row, at most."""
-
-SHORT = 32
-"""Elements of a row that a thread reduces as fast as a block would."""
-
-ROW, COLUMN = 4096, 128
-"""Elements that a block and a thread reduce: few enough for the rounding of a sum in float32."""
-
 
 @functools.cache
-def down_columns(f: Function) -> Kernel:
-    """The kernel that reduces parts of columns, a thread each."""
+def along_lines(f: Function, dtype: np.dtype) -> Kernel:
+    """The kernel that reduces parts of lines, to numbers of a dtype."""
+    number, folded = element(dtype), folding(f)
 
     @kernel
-    def reduce(n: Any, out: Any, x: Any, start: Any, length: Any, inner: Any, parts: Any) -> None:
-        for j in range(cuda.grid(1), n, cuda.gridsize(1)):
-            part = j // inner % parts
-            top = j // (inner * parts) * length * inner + j % inner
-            total = start
-            for r in range(part * length // parts, (part + 1) * length // parts):
-                total = f(total, x[top + r * inner])
-            out[j] = total
-
-    return reduce
-
-
-@functools.cache
-def along_rows(f: Function, dtype: np.dtype) -> Kernel:
-    """The kernel that reduces parts of rows, a block each: first every thread by itself, then two by two."""
-    one = element(dtype)
-
-    @kernel
-    def reduce(out: Any, x: Any, start: Any, length: Any, parts: Any) -> None:
-        shared = cuda.shared.array(BLOCK, one)
-        thread, threads = cuda.threadIdx.x, cuda.blockDim.x
-        row, part = cuda.blockIdx.x // parts, cuda.blockIdx.x % parts
-        total = start
-        for r in range(part * length // parts + thread, (part + 1) * length // parts, threads):
-            total = f(total, x[row * length + r])
-        shared[thread] = total
-        step = threads // 2
-        while step > 0:
-            cuda.syncthreads()
-            if thread < step:
-                shared[thread] = f(shared[thread], shared[thread + step])
-            step //= 2
-        if thread == 0:
-            out[cuda.blockIdx.x] = shared[0]
+    def reduce(
+        n: Any, count: Any, bits: Any, out: Any, x: Any, start: Any, length: Any, inner: Any, parts: Any, size: Any
+    ) -> None:
+        board = shared(WARPS, number)
+        for i in range(cuda.grid(1), n, cuda.gridsize(1)):
+            line, lane, wanted = own_line(i, count, bits)
+            rest, column = split(line, inner)
+            outer, part = split(rest, parts)
+            first, stop = bounds(part, size, length)
+            top, total = outer * length * inner[0] + column, start
+            for r in range(first + lane, stop, 1 << bits):
+                total = f(total, x[top + r * inner[0]])
+            total = folded(total, bits, board)
+            if lane == 0 and wanted:
+                out[line] = total
 
     return reduce
 
@@ -94,13 +67,10 @@ def reduced(f: Function, start: Any, x: Array, axis: tuple[int, ...], keepdims: 
 def _in_parts(f: Function, start: Any, x: Array, outer: int, length: int, inner: int) -> Array:
     value = x.dtype.type(start)
     while True:
-        shared = inner == 1 and length > SHORT
-        parts = -(-length // (ROW if shared else COLUMN)) or 1
+        parts, size = in_parts(length, inner)
         out = empty((outer * parts * inner,), x.dtype)
-        if out.size and shared:
-            along_rows(f, x.dtype)(out.size, machine().threads, out, x, value, length, parts)
-        else:
-            down_columns(f).over(out.size, out, x, value, length, inner, parts)
+        reduce, layout = along_lines(f, x.dtype), (length, divisor(inner), divisor(parts), size)
+        share(reduce, out.size, lanes(size, inner), out, x, value, *layout)
         if parts == 1:
             return out
         x, length = out, parts
@@ -146,33 +116,50 @@ def _below(x: Any, y: Any) -> Any:
 
 
 @functools.cache
-def best_of_parts(better: Function, found: bool) -> Kernel:
+def best_of_parts(better: Function, found: bool, dtype: np.dtype) -> Kernel:
     """The kernel for the extreme of each part, and where it is: at its index, or where `found` at the noted one."""
+    number, best_of_all, first_of_all = element(dtype), folding(_chooser(better)), folding(SAME["minimum"])
 
     @kernel
-    def search(n: Any, values: Any, places: Any, x: Any, noted: Any, length: Any, inner: Any, parts: Any) -> None:
-        for j in range(cuda.grid(1), n, cuda.gridsize(1)):
-            part = j // inner % parts
-            top = j // (inner * parts) * length * inner + j % inner
-            first = part * length // parts
-            best, place = x[top + first * inner], first
-            for r in range(first + 1, (part + 1) * length // parts):
-                if better(x[top + r * inner], best):
-                    best, place = x[top + r * inner], r
-            values[j] = best
-            places[j] = noted[top + place * inner] if found else place
+    def search(
+        n: Any, count: Any, bits: Any, values: Any, places: Any, x: Any, noted: Any,
+        length: Any, inner: Any, parts: Any, size: Any,
+    ) -> None:  # fmt: skip
+        board = shared(WARPS, number)
+        indices = shared(WARPS, int64)
+        for i in range(cuda.grid(1), n, cuda.gridsize(1)):
+            line, lane, wanted = own_line(i, count, bits)
+            rest, column = split(line, inner)
+            outer, part = split(rest, parts)
+            first, stop = bounds(part, size, length)
+            top, place = outer * length * inner[0] + column, first + lane if first + lane < stop else first
+            own = x[top + place * inner[0]]
+            for r in range(place + (1 << bits), stop, 1 << bits):
+                if better(x[top + r * inner[0]], own):
+                    own, place = x[top + r * inner[0]], r
+            best = best_of_all(own, bits, board)
+            place = first_of_all(int64(place if own == best or own != own else length), bits, indices)
+            if lane == 0 and wanted:
+                values[line] = x[top + place * inner[0]]
+                places[line] = noted[top + place * inner[0]] if found else place
 
     return search
+
+
+@functools.cache
+def _chooser(better: Function) -> Function:
+    return lambda x, y: x if better(x, y) else y
 
 
 def _extreme(better: Function, x: Array, outer: int, length: int, inner: int) -> tuple[Array, Array]:
     """The extremes of (outer, length, inner) along its middle, and their indices."""
     values, noted, found = contiguous(x), empty((0,), np.int64), False
     while True:
-        parts = -(-length // COLUMN)
+        parts, size = in_parts(length, inner)
         shape = (outer * parts * inner,)
         best, places = empty(shape, x.dtype), empty(shape, np.int64)
-        best_of_parts(better, found).over(best.size, best, places, values, noted, length, inner, parts)
+        search, layout = best_of_parts(better, found, x.dtype), (length, divisor(inner), divisor(parts), size)
+        share(search, best.size, lanes(size, inner), best, places, values, noted, *layout)
         if parts == 1:
             return best, places
         values, noted, length, found = best, places, parts, True
@@ -203,8 +190,8 @@ def _rows(x: Array, axis: tuple[int, ...]) -> tuple[Array, list[int], int]:
 def at_places(n: Any, out: Any, g: Any, places: Any, length: Any) -> None:
     """Rows of zeros, with the number g at one place of each."""
     for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-        row = i // length
-        out[i] = g[row] if i % length == places[row] else type(g[row])(0)
+        row, place = split(i, length)
+        out[i] = g[row] if place == places[row] else type(g[row])(0)
 
 
 def _over_axes(better: Function) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -228,7 +215,7 @@ def _over_axes(better: Function) -> tuple[Callable[..., Any], Callable[..., Any]
     ) -> tuple[Array]:
         moved, order, length = _rows(inputs[0], axis)
         gradient = empty(moved.shape, g.dtype)
-        at_places.over(gradient.size, gradient, contiguous(g), *residuals, length)
+        at_places.over(gradient.size, gradient, contiguous(g), *residuals, divisor(length))
         return (permute_dims(gradient, axes=tuple(np.argsort(order).tolist())),)
 
     return forward, backward

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numba import cuda
 from numba.cuda.simulator import kernel as simulation
-from numba.cuda.simulator.kernel import normalize_kernel_dimensions
 from numba.cuda.simulator.kernelapi import Dim3
 
 from minigrad.errors import DeviceError, OutOfMemoryError
+from minigrad.kernels.cuda.machine import forget
 from minigrad.kernels.scalars import linked
 
 Function = Callable[..., Any]
@@ -52,11 +52,9 @@ class Together:
 class Alone:
     """What `cuda` means to a thread that runs while no other does."""
 
-    def place(self, block: Any, thread: Any, blocks: Any, threads: Any) -> None:
-        """Be another thread."""
-        self.blockIdx, self.threadIdx, self.gridDim, self.blockDim = (
-            Dim3(*sizes) for sizes in (block, thread, blocks, threads)
-        )
+    def place(self, *numbers: int) -> None:
+        """Be another thread: of a block, in it, of so many blocks, of so many threads."""
+        self.blockIdx, self.threadIdx, self.gridDim, self.blockDim = (Dim3(number, 1, 1) for number in numbers)
 
     def grid(self, axes: int) -> int:
         """The number of the thread, along the only axis."""
@@ -153,7 +151,7 @@ class Simulator:
     """The machine: its memory is numpy's, and its few threads are enough to have neighbours."""
 
     name = "numba's CUDA simulator"
-    threads, blocks = 2, 2
+    threads, blocks, most_blocks = 2, 2, 2
 
     def __init__(self) -> None:
         self._one_at_a_time = threading.RLock()
@@ -163,6 +161,12 @@ class Simulator:
         if nbytes > ROOM:
             raise OutOfMemoryError(f"{nbytes} bytes are more than the simulator has")
         return np.full(max(nbytes, 16), 0xA5, np.uint8)
+
+    def zeros(self, nbytes: int) -> np.ndarray:
+        """Memory full of zeros."""
+        buffer = self.allocate(nbytes)
+        buffer[:] = 0
+        return buffer
 
     def upload(self, array: np.ndarray) -> np.ndarray:
         """A copy of an array in one piece."""
@@ -179,7 +183,8 @@ class Simulator:
         raise DeviceError("the simulator does not count its memory")
 
     def release_memory(self) -> None:
-        """Nothing is kept."""
+        """Nothing is kept but what is remembered."""
+        forget()
 
     def synchronize(self) -> None:
         """Wait for nothing: launches wait for themselves."""
@@ -193,14 +198,12 @@ class Simulator:
             return function
 
         together = linked(kernel.function, note, cuda=Together(), math=Math)
-        if any("shared" in function.__code__.co_names for function in called):
+        if any({"shared", "beside", "syncthreads"} & {*function.__code__.co_names} for function in called):
             return together, None
         alone = Alone()
         return linked(kernel.function, lambda it: it, cuda=alone, math=Math), alone
 
-    def launch(
-        self, compiled: tuple[Function, Alone | None], blocks: Any, threads: Any, args: tuple[Any, ...], shared: int
-    ) -> None:
+    def launch(self, compiled: tuple[Function, Alone | None], blocks: int, threads: int, args: tuple[Any, ...]) -> None:
         """Run all threads of all blocks, one block after another; arithmetic ends quietly in IEEE results."""
         (function, alone), given = compiled, [self._argument(value) for value in args]
 
@@ -210,13 +213,12 @@ class Simulator:
 
         with self._one_at_a_time:
             if alone is None:
-                cuda.jit(quiet)[blocks, threads, 0, shared](*given)
+                cuda.jit(quiet)[blocks, threads](*given)
                 return
-            grid, block = normalize_kernel_dimensions(blocks, threads)
             with np.errstate(all="ignore"):
-                for place in np.ndindex(*grid):
-                    for thread in np.ndindex(*block):
-                        alone.place(place, thread, grid, block)
+                for block in range(blocks):
+                    for thread in range(threads):
+                        alone.place(block, thread, blocks, threads)
                         function(*given)
 
     def _argument(self, value: Any) -> Any:

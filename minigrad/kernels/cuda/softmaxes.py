@@ -1,16 +1,23 @@
-"""Normalised exponentials along an axis, and the loss on them: a thread for each line of (outer, length, inner).
+"""Normalised exponentials along an axis, and the loss on them, by lanes for each line of (outer, length, inner).
 
 A line is read three times, the second and third time from the cache, instead of once from memory for each op.
 """
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from numba import cuda
 
 from minigrad.kernels.cuda.array import Array, empty
-from minigrad.kernels.cuda.compiler import kernel
+from minigrad.kernels.cuda.compiler import Kernel, element, kernel
 from minigrad.kernels.cuda.copies import contiguous
+from minigrad.kernels.cuda.division import divisor, split
+from minigrad.kernels.cuda.elementwise import SAME
+from minigrad.kernels.cuda.intrinsics import shared
+from minigrad.kernels.cuda.lanes import WARPS, folding, lanes, own_line, share
 from minigrad.kernels.cuda.reductions import sum
 from minigrad.kernels.cuda.views import broadcast_to, lines
 
@@ -27,8 +34,7 @@ def log_softmax(x: Array, *, axis: int, residuals: bool) -> tuple[Array, tuple[(
 
 def _exponentials(x: Array, axis: int, logarithm: int) -> Array:
     out, (n, length, inner) = empty(x.shape, x.dtype), lines(x.shape, axis)
-    if out.size:
-        exponentials.over(n * inner, out, contiguous(x), length, inner, logarithm)
+    share(exponentials(x.dtype), n * inner, lanes(length, inner), out, contiguous(x), length, divisor(inner), logarithm)
     return out
 
 
@@ -48,8 +54,8 @@ def log_softmax_backward(
 
 def _slopes(g: Array, out: Array, axis: int, logarithm: int) -> Array:
     gradient, (n, length, inner) = empty(g.shape, g.dtype), lines(g.shape, axis)
-    if gradient.size:
-        slopes.over(n * inner, gradient, contiguous(g), out, length, inner, logarithm)
+    layout = length, divisor(inner), logarithm
+    share(slopes(g.dtype), n * inner, lanes(length, inner), gradient, contiguous(g), out, *layout)
     return gradient
 
 
@@ -58,9 +64,10 @@ def softmax_cross_entropy(
 ) -> tuple[Array, tuple[Array, ...]]:
     """-log(softmax(logits)[label]) for each label; kept for the backward is the softmax."""
     softmax, losses = empty(logits.shape, logits.dtype), empty(labels.shape, logits.dtype)
-    share = logits.dtype.type(1 / max(labels.size, 1) if reduction == "mean" else 1)
+    part = logits.dtype.type(1 / max(labels.size, 1) if reduction == "mean" else 1)
     _, length, inner = lines(logits.shape, 1)
-    surprise.over(losses.size, losses, softmax, contiguous(logits), contiguous(labels), length, inner, share)
+    arrays = losses, softmax, contiguous(logits), contiguous(labels)
+    share(surprise(logits.dtype), losses.size, lanes(length, inner), *arrays, length, divisor(inner), part)
     if reduction != "none":
         losses = sum(losses, axis=tuple(range(losses.ndim)), keepdims=False)
     return losses, (softmax,)
@@ -78,65 +85,107 @@ def softmax_cross_entropy_backward(
     """The cotangent of the logits: g (softmax - one_hot(labels))."""
     (_, labels), (softmax,) = inputs, residuals
     gradient = empty(softmax.shape, g.dtype)
-    share = g.dtype.type(1 / max(labels.size, 1) if reduction == "mean" else 1)
-    each = contiguous(broadcast_to(g, shape=labels.shape))
-    less_one.over(gradient.size, gradient, each, softmax, contiguous(labels), *lines(softmax.shape, 1)[1:], share)
+    part = g.dtype.type(1 / max(labels.size, 1) if reduction == "mean" else 1)
+    each, (_, *sizes) = contiguous(broadcast_to(g, shape=labels.shape)), lines(softmax.shape, 1)
+    less_one.over(gradient.size, gradient, each, softmax, contiguous(labels), *map(divisor, sizes), part)
     return gradient, None
 
 
-def _sum_of_exponentials(x: Any, top: Any, length: Any, inner: Any) -> Any:
-    """The maximum of a line (0 where that is infinite), and the sum of its exponentials from there."""
-    anchor = x[top]
-    for k in range(1, length):
-        value = x[top + k * inner]
-        anchor = value if value > anchor or value != value else anchor
-    anchor = anchor if anchor - anchor == 0 else type(anchor)(0)
-    total = type(anchor)(0)
-    for k in range(length):
-        total += math.exp(x[top + k * inner] - anchor)
-    return anchor, total
+@functools.cache
+def _exponentials_of(dtype: np.dtype) -> Callable[..., Any]:
+    """A function: the maximum of a line (0 where that is infinite), and the sum of its exponentials from there."""
+    largest, added, least = folding(SAME["maximum"]), folding(SAME["add"]), dtype.type(-math.inf)
+
+    def sum_of_exponentials(x: Any, top: Any, length: Any, inner: Any, lane: Any, bits: Any, board: Any) -> Any:
+        anchor, total = least, type(least)(0)
+        for k in range(lane, length, 1 << bits):
+            value = x[top + k * inner]
+            anchor = value if value > anchor or value != value else anchor
+        anchor = largest(anchor, bits, board)
+        anchor = anchor if anchor - anchor == 0 else type(anchor)(0)
+        for k in range(lane, length, 1 << bits):
+            total += math.exp(x[top + k * inner] - anchor)
+        return anchor, added(total, bits, board)
+
+    return sum_of_exponentials
+
+
+@functools.cache
+def exponentials(dtype: np.dtype) -> Kernel:
+    """The kernel for the softmax of each line, or its logarithm."""
+    number, sum_of_exponentials = element(dtype), _exponentials_of(dtype)
+
+    @kernel
+    def normalise(n: Any, count: Any, bits: Any, out: Any, x: Any, length: Any, inner: Any, logarithm: Any) -> None:
+        board = shared(WARPS, number)
+        for i in range(cuda.grid(1), n, cuda.gridsize(1)):
+            line, lane, wanted = own_line(i, count, bits)
+            outer, column = split(line, inner)
+            top = outer * length * inner[0] + column
+            anchor, total = sum_of_exponentials(x, top, length, inner[0], lane, bits, board)
+            for k in range(lane, length if wanted else 0, 1 << bits):
+                away = x[top + k * inner[0]] - anchor
+                out[top + k * inner[0]] = away - math.log(total) if logarithm else math.exp(away) / total
+
+    return normalise
+
+
+@functools.cache
+def slopes(dtype: np.dtype) -> Kernel:
+    """The kernel for the cotangent of each line."""
+    number, zero, added = element(dtype), dtype.type(0), folding(SAME["add"])
+
+    @kernel
+    def slope(
+        n: Any, count: Any, bits: Any, gradient: Any, g: Any, out: Any, length: Any, inner: Any, logarithm: Any
+    ) -> None:
+        board = shared(WARPS, number)
+        for i in range(cuda.grid(1), n, cuda.gridsize(1)):
+            line, lane, wanted = own_line(i, count, bits)
+            outer, column = split(line, inner)
+            top, total = outer * length * inner[0] + column, zero
+            for k in range(lane, length, 1 << bits):
+                at = top + k * inner[0]
+                total += g[at] if logarithm else g[at] * out[at]
+            total = added(total, bits, board)
+            for k in range(lane, length if wanted else 0, 1 << bits):
+                at = top + k * inner[0]
+                gradient[at] = g[at] - math.exp(out[at]) * total if logarithm else out[at] * (g[at] - total)
+
+    return slope
+
+
+@functools.cache
+def surprise(dtype: np.dtype) -> Kernel:
+    """The kernel for the loss of each line, times a part, and its softmax; NaN for a label that is no class."""
+    number, sum_of_exponentials, nan = element(dtype), _exponentials_of(dtype), dtype.type(math.nan)
+
+    @kernel
+    def lose(
+        n: Any, count: Any, bits: Any, losses: Any, softmax: Any, logits: Any, labels: Any,
+        length: Any, inner: Any, part: Any,
+    ) -> None:  # fmt: skip
+        board = shared(WARPS, number)
+        for i in range(cuda.grid(1), n, cuda.gridsize(1)):
+            line, lane, wanted = own_line(i, count, bits)
+            outer, column = split(line, inner)
+            top, label = outer * length * inner[0] + column, labels[line]
+            anchor, total = sum_of_exponentials(logits, top, length, inner[0], lane, bits, board)
+            for k in range(lane, length if wanted else 0, 1 << bits):
+                softmax[top + k * inner[0]] = math.exp(logits[top + k * inner[0]] - anchor) / total
+            if lane == 0 and wanted:
+                known = label >= 0 and label < length
+                away = logits[top + label * inner[0]] - anchor if known else nan
+                losses[line] = (math.log(total) - away) * part
+
+    return lose
 
 
 @kernel
-def exponentials(n: Any, out: Any, x: Any, length: Any, inner: Any, logarithm: Any) -> None:
-    """Softmax of each line, or its logarithm."""
-    for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-        top = i // inner * length * inner + i % inner
-        anchor, total = _sum_of_exponentials(x, top, length, inner)
-        for k in range(length):
-            away = x[top + k * inner] - anchor
-            out[top + k * inner] = away - math.log(total) if logarithm else math.exp(away) / total
-
-
-@kernel
-def slopes(n: Any, gradient: Any, g: Any, out: Any, length: Any, inner: Any, logarithm: Any) -> None:
-    """The cotangent of each line."""
-    for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-        top = i // inner * length * inner + i % inner
-        total = type(g[0])(0)
-        for k in range(length):
-            at = top + k * inner
-            total += g[at] if logarithm else g[at] * out[at]
-        for k in range(length):
-            at = top + k * inner
-            gradient[at] = g[at] - math.exp(out[at]) * total if logarithm else out[at] * (g[at] - total)
-
-
-@kernel
-def surprise(n: Any, losses: Any, softmax: Any, logits: Any, labels: Any, length: Any, inner: Any, share: Any) -> None:
-    """The loss of each line, times a share, and its softmax."""
-    for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-        top = i // inner * length * inner + i % inner
-        anchor, total = _sum_of_exponentials(logits, top, length, inner)
-        losses[i] = (math.log(total) - (logits[top + labels[i] * inner] - anchor)) * share
-        for k in range(length):
-            softmax[top + k * inner] = math.exp(logits[top + k * inner] - anchor) / total
-
-
-@kernel
-def less_one(n: Any, gradient: Any, g: Any, softmax: Any, labels: Any, length: Any, inner: Any, share: Any) -> None:
+def less_one(n: Any, gradient: Any, g: Any, softmax: Any, labels: Any, length: Any, inner: Any, part: Any) -> None:
     """The softmax, less one at the label, times the line's cotangent."""
     for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-        line = i // (length * inner) * inner + i % inner
-        here = labels[line] == i // inner % length
-        gradient[i] = (softmax[i] - type(share)(1 if here else 0)) * (g[line] * share)
+        rest, column = split(i, inner)
+        outer, place = split(rest, length)
+        line = outer * inner[0] + column
+        gradient[i] = (softmax[i] - type(part)(1 if labels[line] == place else 0)) * (g[line] * part)

@@ -9,7 +9,8 @@ from numba import cuda
 from minigrad.kernels.cuda.array import Array, empty
 from minigrad.kernels.cuda.compiler import kernel
 from minigrad.kernels.cuda.copies import astype, contiguous
-from minigrad.kernels.geometry import averaged, inside, output_size
+from minigrad.kernels.cuda.division import divisor, quotient, split
+from minigrad.kernels.geometry import averaged, output_size
 
 Pair = tuple[int, int]
 Sizes = tuple[int, ...]
@@ -22,6 +23,25 @@ def _positions(
     return oh, ow
 
 
+def divisors(pair: Pair) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """What divides by each of two sizes."""
+    return divisor(pair[0]), divisor(pair[1])
+
+
+def pixel(i: Any, h: Any, w: Any) -> Any:
+    """The plane, row and column of element i of planes of a height and a width, each as `divisor` has it."""
+    rest, column = split(i, w)
+    plane, row = split(rest, h)
+    return plane, row, column
+
+
+def inside(count: Any, start: Any, step: Any, size: Any) -> Any:
+    """As of `geometry`, with what `divisor` says of the step."""
+    first = quotient(step[0] - 1 - start, step) if start < 0 else 0
+    stop = quotient(size - 1 - start, step) + 1 if start < size else 0
+    return min(first, count), min(stop, count)
+
+
 # ---- patches -----------------------------------------------------------------------------------------------------
 
 
@@ -30,18 +50,19 @@ def unfold(x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, dilation
     n, c, h, w = x.shape
     size = _positions((h, w), kernel_size, stride, padding, dilation)
     out = empty((n, c * math.prod(kernel_size), math.prod(size)), x.dtype)
-    see.over(out.size, out, contiguous(x), (h, w), kernel_size, size, stride, padding, dilation)
+    see.over(out.size, out, contiguous(x), (h, w), *divisors(kernel_size), *divisors(size), stride, padding, dilation)
     return out
 
 
 @kernel
-def see(n: Any, out: Any, x: Any, image: Any, window: Any, size: Any, stride: Any, padding: Any, dilation: Any) -> None:
+def see(
+    n: Any, out: Any, x: Any, image: Any, kh: Any, kw: Any, oh: Any, ow: Any, stride: Any, padding: Any, dilation: Any
+) -> None:
     """One pixel, or the zero of the padding, for each tap at each position."""
     for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-        tap, position = i // (size[0] * size[1]), i % (size[0] * size[1])
-        plane, u, v = tap // (window[0] * window[1]), tap // window[1] % window[0], tap % window[1]
-        row = position // size[1] * stride[0] + u * dilation[0] - padding[0]
-        column = position % size[1] * stride[1] + v * dilation[1] - padding[1]
+        tap, p, q = pixel(i, oh, ow)
+        plane, u, v = pixel(tap, kh, kw)
+        row, column = p * stride[0] + u * dilation[0] - padding[0], q * stride[1] + v * dilation[1] - padding[1]
         seen = 0 <= row < image[0] and 0 <= column < image[1]
         out[i] = x[(plane * image[0] + row) * image[1] + column] if seen else type(x[0])(0)
 
@@ -50,28 +71,34 @@ def fold(g: Array, *, shape: Pair, kernel_size: Pair, stride: Pair, padding: Pai
     """Add up what each tap of the window sees: (n, c kh kw, oh ow) to (n c h w), where `shape` is (h, w)."""
     size = _positions(shape, kernel_size, stride, padding, dilation)
     out = empty((g.shape[0], g.shape[1] // math.prod(kernel_size), *shape), g.dtype)
-    gather_seen.over(out.size, out, contiguous(g), shape, kernel_size, size, stride, padding, dilation)
+    steps = *divisors(stride), padding, dilation
+    gather_seen.over(out.size, out, contiguous(g), *divisors(shape), kernel_size, size, *steps)
     return out
 
 
 @kernel
 def gather_seen(
-    n: Any, out: Any, g: Any, image: Any, window: Any, size: Any, stride: Any, padding: Any, dilation: Any
+    n: Any, out: Any, g: Any, h: Any, w: Any, window: Any, size: Any, sh: Any, sw: Any, padding: Any, dilation: Any
 ) -> None:
     """For each pixel, the sum over the taps that see it, each from one position."""
     for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-        plane = i // (image[0] * image[1])
-        row, column = i // image[1] % image[0] + padding[0], i % image[1] + padding[1]
+        plane, row, column = pixel(i, h, w)
         total = type(g[0])(0)
         for u in range(window[0]):
-            down = row - u * dilation[0]
-            if down >= 0 and down % stride[0] == 0 and down // stride[0] < size[0]:
-                for v in range(window[1]):
-                    across = column - v * dilation[1]
-                    if across >= 0 and across % stride[1] == 0 and across // stride[1] < size[1]:
-                        tap = (plane * window[0] + u) * window[1] + v
-                        total += g[(tap * size[0] + down // stride[0]) * size[1] + across // stride[1]]
+            p = position(row + padding[0] - u * dilation[0], sh, size[0])
+            for v in range(window[1] if p >= 0 else 0):
+                q = position(column + padding[1] - v * dilation[1], sw, size[1])
+                if q >= 0:
+                    total += g[(((plane * window[0] + u) * window[1] + v) * size[0] + p) * size[1] + q]
         out[i] = total
+
+
+def position(start: Any, stride: Any, size: Any) -> Any:
+    """Which position of the window starts at a place counted from the start of the padding; -1 if none does."""
+    if start < 0:
+        return -1
+    p, rest = split(start, stride)
+    return p if rest == 0 and p < size else -1
 
 
 # ---- max-pool ----------------------------------------------------------------------------------------------------
@@ -95,40 +122,30 @@ def _maxima(
     image = (x.shape[2], x.shape[3])
     size = _positions(image, kernel_size, stride, padding, dilation, ceil_mode)
     values, places = empty((*x.shape[:2], *size), x.dtype), empty((*x.shape[:2], *size), np.int32)
-    pick.over(values.size, values, places, contiguous(x), image, kernel_size, size, stride, padding, dilation)
+    steps = stride, padding, *divisors(dilation)
+    pick.over(values.size, values, places, contiguous(x), image, kernel_size, *divisors(size), *steps)
     return values, places
 
 
 @kernel
 def pick(
-    n: Any,
-    values: Any,
-    places: Any,
-    x: Any,
-    image: Any,
-    window: Any,
-    size: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-) -> None:
+    n: Any, values: Any, places: Any, x: Any,
+    image: Any, window: Any, oh: Any, ow: Any, stride: Any, padding: Any, dh: Any, dw: Any,
+) -> None:  # fmt: skip
     """The first of the largest pixels of each window; of NaNs the last."""
     for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-        top = i // (size[0] * size[1]) * image[0] * image[1]
-        row = i // size[1] % size[0] * stride[0] - padding[0]
-        column = i % size[1] * stride[1] - padding[1]
-        first, stop = inside(window[0], row, dilation[0], image[0])
-        left, right = inside(window[1], column, dilation[1], image[1])
-        place = (
-            (row + first * dilation[0]) * image[1] + column + left * dilation[1] if first < stop and left < right else 0
-        )
+        plane, p, q = pixel(i, oh, ow)
+        top, row, column = plane * image[0] * image[1], p * stride[0] - padding[0], q * stride[1] - padding[1]
+        first, stop = inside(window[0], row, dh, image[0])
+        left, right = inside(window[1], column, dw, image[1])
+        place = (row + first * dh[0]) * image[1] + column + left * dw[0] if first < stop and left < right else 0
         best = x[top + place]
         for u in range(first, stop):
             for v in range(left, right):
-                here = (row + u * dilation[0]) * image[1] + column + v * dilation[1]
-                pixel = x[top + here]
-                if pixel > best or pixel != pixel:
-                    best, place = pixel, here
+                here = (row + u * dh[0]) * image[1] + column + v * dw[0]
+                value = x[top + here]
+                if value > best or value != value:
+                    best, place = value, here
         values[i] = best
         places[i] = place
 
@@ -150,22 +167,22 @@ def max_pool2d_backward(
     shape = inputs[0].shape
     image, size = (shape[2], shape[3]), (g.shape[2], g.shape[3])
     gradient = empty(shape, g.dtype)
-    gather_picked.over(
-        gradient.size, gradient, contiguous(g), *residuals, image, kernel_size, size, stride, padding, dilation
-    )
+    steps = *divisors(stride), padding, dilation
+    gather_picked.over(gradient.size, gradient, contiguous(g), *residuals, *divisors(image), kernel_size, size, *steps)
     return (gradient,)
 
 
 @kernel
 def gather_picked(
-    n: Any, out: Any, g: Any, places: Any, image: Any, window: Any, size: Any, stride: Any, padding: Any, dilation: Any
-) -> None:
+    n: Any, out: Any, g: Any, places: Any,
+    h: Any, w: Any, window: Any, size: Any, sh: Any, sw: Any, padding: Any, dilation: Any,
+) -> None:  # fmt: skip
     """For each pixel, the sum over the windows that picked it."""
     for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-        plane, here = i // (image[0] * image[1]), i % (image[0] * image[1])
-        row, column = here // image[1] + padding[0], here % image[1] + padding[1]
-        top, bottom = over(row, window[0], stride[0], dilation[0], size[0])
-        left, right = over(column, window[1], stride[1], dilation[1], size[1])
+        plane, row, column = pixel(i, h, w)
+        here = row * w[0] + column
+        top, bottom = reaching(row + padding[0], window[0], sh, dilation[0], size[0])
+        left, right = reaching(column + padding[1], window[1], sw, dilation[1], size[1])
         total = type(g[0])(0)
         for p in range(top, bottom):
             for q in range(left, right):
@@ -175,10 +192,11 @@ def gather_picked(
         out[i] = total
 
 
-def over(place: Any, window: Any, stride: Any, dilation: Any, size: Any) -> Any:
+def reaching(place: Any, window: Any, stride: Any, dilation: Any, size: Any) -> Any:
     """The windows, as (first, stop), that reach over a place counted from the start of the padding."""
     reach = place - (window - 1) * dilation
-    return max(0, -(-reach // stride)), min(size, place // stride + 1)
+    first = quotient(reach + stride[0] - 1, stride) if reach > 0 else 0
+    return first, min(size, quotient(place, stride) + 1)
 
 
 # ---- average-pool ------------------------------------------------------------------------------------------------
@@ -191,25 +209,23 @@ def avg_pool2d(
     image = (x.shape[2], x.shape[3])
     size = _positions(image, kernel_size, stride, padding, (1, 1), ceil_mode)
     out = empty((*x.shape[:2], *size), x.dtype)
-    average.over(out.size, out, contiguous(x), image, kernel_size, size, stride, padding, int(count_include_pad))
+    steps = stride, padding, int(count_include_pad)
+    average.over(out.size, out, contiguous(x), image, kernel_size, *divisors(size), *steps)
     return out
 
 
 @kernel
 def average(
-    n: Any, out: Any, x: Any, image: Any, window: Any, size: Any, stride: Any, padding: Any, include: Any
+    n: Any, out: Any, x: Any, image: Any, window: Any, oh: Any, ow: Any, stride: Any, padding: Any, include: Any
 ) -> None:
     """The sum of each window's pixels, over their number."""
     for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-        top = i // (size[0] * size[1]) * image[0] * image[1]
-        p, q = i // size[1] % size[0], i % size[1]
-        row, column = p * stride[0] - padding[0], q * stride[1] - padding[1]
-        first, stop = inside(window[0], row, 1, image[0])
-        left, right = inside(window[1], column, 1, image[1])
+        plane, p, q = pixel(i, oh, ow)
+        top, row, column = plane * image[0] * image[1], p * stride[0] - padding[0], q * stride[1] - padding[1]
         total = type(x[0])(0)
-        for u in range(first, stop):
-            for v in range(left, right):
-                total += x[top + (row + u) * image[1] + column + v]
+        for u in range(max(row, 0), min(row + window[0], image[0])):
+            for v in range(max(column, 0), min(column + window[1], image[1])):
+                total += x[top + u * image[1] + v]
         out[i] = total / type(x[0])(_count(p, q, image, window, stride, padding, include))
 
 
@@ -231,22 +247,23 @@ def avg_pool2d_input(
 ) -> Array:
     """Adjoint of avg_pool2d: each pixel gathers its share of every window over it."""
     out, image, size = empty(shape, g.dtype), (shape[2], shape[3]), (g.shape[2], g.shape[3])
-    gather_shares.over(out.size, out, contiguous(g), image, kernel_size, size, stride, padding, int(count_include_pad))
+    steps = *divisors(stride), padding, int(count_include_pad)
+    gather_shares.over(out.size, out, contiguous(g), *divisors(image), kernel_size, size, *steps)
     return out
 
 
 @kernel
 def gather_shares(
-    n: Any, out: Any, g: Any, image: Any, window: Any, size: Any, stride: Any, padding: Any, include: Any
+    n: Any, out: Any, g: Any, h: Any, w: Any, window: Any, size: Any, sh: Any, sw: Any, padding: Any, include: Any
 ) -> None:
     """For each pixel, the sum over the windows that reach over it, each divided by its count."""
     for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-        plane, here = i // (image[0] * image[1]), i % (image[0] * image[1])
-        top, bottom = over(here // image[1] + padding[0], window[0], stride[0], 1, size[0])
-        left, right = over(here % image[1] + padding[1], window[1], stride[1], 1, size[1])
+        plane, row, column = pixel(i, h, w)
+        top, bottom = reaching(row + padding[0], window[0], sh, 1, size[0])
+        left, right = reaching(column + padding[1], window[1], sw, 1, size[1])
         total = type(g[0])(0)
         for p in range(top, bottom):
             for q in range(left, right):
-                share = type(g[0])(_count(p, q, image, window, stride, padding, include))
+                share = type(g[0])(_count(p, q, (h[0], w[0]), window, (sh[0], sw[0]), padding, include))
                 total += g[(plane * size[0] + p) * size[1] + q] / share
         out[i] = total
