@@ -1,6 +1,7 @@
 """The GPU of this process: `x.to("cuda")` moves a tensor there, and ops compute where their tensors are.
 
-What it is asked to compute runs later, in order; whoever reads a value (`item`, `numpy`, `print`) waits for it.
+What it is asked to compute runs later, in order; whoever reads a value (`item`, `numpy`, `print`) waits for it, and is
+told there of labels, indices and targets that were out of range.
 """
 
 from minigrad.errors import ArgumentError
@@ -39,9 +40,19 @@ def device_name() -> str:
 def synchronize() -> None:
     """Wait until the GPU has computed all that it was asked for.
 
+    Raises
+    ------
+    MinigradError
+        What an op would have raised for a label, an index or a target out of range, which nobody had waited for.
+
+    Examples
+    --------
     >>> if mg.cuda.is_available():
     ...     mg.cuda.synchronize()
     """
+    from minigrad.kernels.cuda import checks
+
+    checks.settle()
     machine().synchronize()
 
 

@@ -1,5 +1,6 @@
 """The GPU's kernels where the table of ops does not lead: long reductions, many axes, whole models."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -8,14 +9,16 @@ from numba import int64
 
 import minigrad as mg
 from minigrad import nn, optim
+from minigrad.errors import ArgumentError, IndexingError
 from minigrad.kernels import cuda
 
 if not cuda.is_available():
     pytest.skip("needs a GPU, or NUMBA_ENABLE_CUDASIM=1 in the environment", allow_module_level=True)
 
+from minigrad.kernels.cuda import checks
 from minigrad.kernels.cuda.array import empty
 from minigrad.kernels.cuda.elementwise import ABSENT, anyhow
-from minigrad.kernels.cuda.machine import SIMULATED
+from minigrad.kernels.cuda.machine import SIMULATED, machine
 
 
 def pair(*shape: int, dtype: str = "float32", seed: int = 0) -> tuple[np.ndarray, mg.Tensor]:
@@ -150,3 +153,121 @@ def test_masks_and_integers_by_fours() -> None:
     assert np.array_equal(mg.where(x > 0, x, 0.0).numpy(), np.where(array > 0, array, 0))
     whole = mg.arange(11, device="cuda")
     assert np.array_equal((whole * 3 // 2).numpy(), np.arange(11) * 3 // 2)
+
+
+# ---- threads that work together ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[2, 4, 16])
+def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of one warp, of two and of eight: in the simulator a warp is two threads."""
+    if SIMULATED:
+        monkeypatch.setattr(type(machine()), "threads", request.param)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("length", [1, 5, 33, 700])
+def test_lanes_share_a_line(length: int) -> None:
+    array, x = pair(3, length)
+    np.testing.assert_allclose(x.sum(axis=1).numpy(), array.sum(1, dtype="float64"), rtol=2e-6, atol=2e-5)
+    assert np.array_equal(x.max(axis=1).numpy(), array.max(1))
+    assert np.array_equal(mg.argmin(x, axis=1).numpy(), array.argmin(1))
+    shifted = np.exp(array - array.max(1, keepdims=True).astype("float64"))
+    np.testing.assert_allclose(mg.softmax(x, axis=1).numpy(), shifted / shifted.sum(1, keepdims=True), rtol=1e-5)
+    np.testing.assert_allclose(mg.cumulative_sum(x, axis=1).numpy(), array.cumsum(1, dtype="float64"), atol=1e-5)
+    np.testing.assert_allclose((x @ x[1]).numpy(), array.astype("float64") @ array[1], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_lanes_and_what_is_no_number(value: float) -> None:
+    array, _ = pair(2, 40)
+    array[0, [3, 30]] = value
+    x, cpu = mg.tensor(array, device="cuda"), mg.tensor(array)
+    for f in (
+        *(lambda x: x.max(axis=1), lambda x: mg.argmax(x, axis=1), lambda x: mg.argmin(x, axis=1)),
+        *(lambda x: mg.softmax(x, axis=1), lambda x: mg.log_softmax(x, axis=1)),
+    ):
+        np.testing.assert_allclose(f(x).numpy(), f(cpu).numpy(), rtol=1e-5)
+
+
+@pytest.mark.usefixtures("threads")
+def test_copies_that_transpose() -> None:
+    for shape, order in (
+        ((5, 7), (1, 0)),
+        ((2, 3, 4, 5), (0, 2, 3, 1)),
+        ((3, 2, 9), (2, 1, 0)),
+        ((4, 3, 2), (1, 2, 0)),
+    ):
+        array, x = pair(*shape)
+        moved = mg.permute_dims(x, order)
+        assert np.array_equal(moved.reshape(-1).numpy(), np.transpose(array, order).reshape(-1))
+        assert np.array_equal(moved[1:].reshape(-1).numpy(), np.transpose(array, order)[1:].reshape(-1))
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("length", [1, 2, 3, 37])
+def test_sorting_is_stable_whatever_the_length(length: int, descending: bool) -> None:
+    array = np.random.default_rng(length).integers(0, 9, (2, length, 3)).astype("float32")
+    array[0, ::5, 0] = np.nan
+    x, cpu = mg.tensor(array, device="cuda"), mg.tensor(array)
+    for f in mg.argsort, mg.sort:
+        there, here = (f(one, axis=1, descending=descending).numpy() for one in (x, cpu))
+        np.testing.assert_array_equal(there, here)
+
+
+def test_many_indices_of_few_places() -> None:
+    indices = np.random.default_rng(0).integers(-4, 4, (2, 40))
+    array, g = pair(2, 40)
+    expected = np.zeros((2, 4))
+    np.add.at(expected, (np.arange(2)[:, None], indices), array)
+    there = mg.scatter_along_axis(g, mg.tensor(indices, device="cuda"), axis=1, shape=(2, 4))
+    np.testing.assert_allclose(there.numpy(), expected, rtol=1e-5, atol=1e-5)
+
+
+# ---- checks that nobody waits for --------------------------------------------------------------------------------
+
+
+def integers(*values: int) -> mg.Tensor:
+    return mg.tensor(list(values), device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (
+            lambda x: mg.softmax_cross_entropy(x, integers(1, 3)),
+            ArgumentError,
+            "softmax_cross_entropy: label 3 is not one of the c=3 classes",
+        ),
+        (lambda x: mg.one_hot(integers(0, -1), 3), ArgumentError, "one_hot: label -1 is not one of the 3 classes"),
+        (
+            lambda x: mg.take_along_axis(x, integers(0, -4)[:, None], axis=1),
+            IndexingError,
+            "take_along_axis: index -4 is out of range for axis 1 with size 3",
+        ),
+        (
+            lambda x: nn.binary_cross_entropy_with_logits(x, x * 0 + 1.5),
+            ArgumentError,
+            "binary_cross_entropy_with_logits: target 1.5 is not in [0, 1]",
+        ),
+    ],
+)
+def test_a_value_out_of_range_is_told_at_the_next_wait(call: Any, error: Any, text: str) -> None:
+    _, x = pair(2, 3)
+    for wait in x.numpy, mg.cuda.synchronize:
+        result = call(x)
+        with pytest.raises(error, match=re.escape(text)) as caught:
+            wait()
+        assert caught.value.__notes__
+        assert result.numpy().shape == result.shape  # it is told once
+
+
+def test_checks_without_a_wait_wait_at_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "ROOM", 3)
+    mg.one_hot(integers(5), 3)
+    for _ in range(2):
+        mg.one_hot(integers(2), 3)
+    with pytest.raises(ArgumentError, match="label 5"):
+        mg.one_hot(integers(2), 3)
+    assert mg.one_hot(integers(2), 3).tolist() == [[0, 0, 1]]

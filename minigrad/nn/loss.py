@@ -7,7 +7,7 @@ from minigrad.creation import ones_like
 from minigrad.dtypes import is_floating
 from minigrad.errors import ArgumentError, ShapeError, message
 from minigrad.nn.module import Buffer, Module
-from minigrad.ops.checks import variable
+from minigrad.ops.checks import require_within, variable
 from minigrad.tensor import Tensor
 
 Reduction = Literal["mean", "sum", "none"]
@@ -123,9 +123,7 @@ def _check_settings(logits: Tensor, labels: Tensor, weight: Tensor | None, label
 
 
 def _check_probabilities(loss: str, name: str, values: Tensor) -> None:
-    outside = ~((values >= 0) & (values <= 1))
-    if outside.any():
-        raise ArgumentError(f"{loss}: {name} {values[outside][0].item()} is not in [0, 1]")
+    require_within(values, 0, 1, ArgumentError, f"{loss}: {name} {{}} is not in [0, 1]")
 
 
 def _rows(loss: str, *rows: Row) -> list[Row]:

@@ -29,7 +29,7 @@ SCALARS = (bool, int, float)
 FAR = 2**40
 """A distance that leads out of every image, and that kernels can still compute with."""
 
-FULL = kernels.Kernels("full")
+FULL, CHECK_WITHIN = kernels.Kernels("full"), kernels.Kernels("check_within")
 
 
 def full(shape: tuple[int, ...], value: Any, dtype: np.dtype, like: Any) -> Any:
@@ -253,3 +253,17 @@ def require(condition: bool, error: type[Exception], headline: str, rows: Sequen
     """Raise unless the condition holds."""
     if not condition:
         raise error(message(headline, rows, hint))
+
+
+def require_within(values: Any, low: Any, high: Any, error: type[Exception], headline: str) -> None:
+    """Raise unless all values are in [low, high]; `headline` has a place for one that is not.
+
+    A device that looks at them later (`check_within`) lets whoever waits for it next know.
+    """
+    array = values._array
+    if CHECK_WITHIN.there(array.__class__):
+        complain = lambda wrong: error(headline.format(wrong))
+        CHECK_WITHIN[array.__class__](array, low=low, high=high, complain=complain)
+    elif array.size and not (array.min() >= low and array.max() <= high):
+        wrong = array[~((array >= low) & (array <= high))]
+        raise error(headline.format(wrong[0].item()))

@@ -8,7 +8,7 @@ from minigrad import kernels
 from minigrad.dtypes import as_dtype, float32, int64
 from minigrad.errors import ArgumentError, DtypeError, IndexingError, OperandError, ShapeError, message
 from minigrad.graph import Variable
-from minigrad.ops.checks import integer, one_axis, operands, require, shape_of, sum_to, variable
+from minigrad.ops.checks import integer, one_axis, operands, require, require_within, shape_of, sum_to, variable
 from minigrad.ops.kinds import Bad, composite, discrete, linear
 from minigrad.ops.samples import Call, Draw
 
@@ -342,9 +342,7 @@ def one_hot(labels: Any, /, classes: int, *, dtype: Any = float32) -> Any:
     kind, count = variable("one_hot", "labels", labels).dtype, integer("one_hot", "classes", classes)
     require(kind.kind in "iu", DtypeError, f"one_hot: labels of dtype {kind} are not integers")
     require(count >= 0, ArgumentError, f"one_hot: classes = {count} is negative")
-    outside = (labels < 0) | (labels >= count)
-    if outside.any():
-        raise ArgumentError(f"one_hot: label {labels[outside][0].item()} is not one of the {count} classes")
+    require_within(labels, 0, count - 1, ArgumentError, f"one_hot: label {{}} is not one of the {count} classes")
     return (labels,), {"classes": count, "dtype": as_dtype(dtype)}
 
 
@@ -444,9 +442,8 @@ def _places(op: str, indices: Any, axis: int, shape: tuple[int, ...], x: Any) ->
     headline = f"{op}: sizes differ off axis {at}, {shape} and {own}"
     require(same, ShapeError, headline, [("x", "", x), ("indices", "", indices)])
     indices, size = indices.astype(int64), shape[at]
-    outside = (indices < -size) | (indices >= size)
-    if outside.any():
-        raise IndexingError(f"{op}: index {indices[outside][0].item()} is out of range for axis {at} with size {size}")
+    headline = f"{op}: index {{}} is out of range for axis {at} with size {size}"
+    require_within(indices, -size, size - 1, IndexingError, headline)
     return at, indices._array
 
 
