@@ -49,7 +49,7 @@ def conv2d_pool(
     conv.pack_weights(packed, np.ascontiguousarray(weight).reshape(-1), groups, o // groups, size, rows)
     biases = zeros((groups * tiles * rows,), x.dtype)
     biases.reshape(groups, -1)[:, : o // groups] = bias.reshape(groups, -1)
-    scratch = empty((get_num_threads(), plan.size), x.dtype)
+    scratch = zeros((get_num_threads(), plan.size), x.dtype)  # lanes beyond a run see it: were it denormal, slowly
     at_once = -(-size // -(-size // conv.DEPTH))  # taps of one sum
     compute = maxima(lanes(x.dtype), rows)
     flat = y.reshape(-1), winners.reshape(-1), np.ascontiguousarray(x).reshape(-1)

@@ -66,28 +66,20 @@ def conv2d_pool_backward(
     width, slices = (w + 2 * padding[1]) * pixel, min(n, SLICES)
     size = up((h + 2 * padding[0]) * width, BYTES) + pitch + wide * pixel  # of a copy, and what is read beyond it
     by_x = empty(x.shape if needs[0] else (0,), x.dtype)
-    by_weight = zeros((slices, o * kh * pitch if needs[1] else 0), x.dtype)
-    by_bias, finite = np.zeros((slices, o)), np.ones(slices, np.bool_)
+    by_weight, by_bias = zeros((slices, o * kh * pitch if needs[1] else 0), x.dtype), zeros((slices, o + 1), x.dtype)
     scratch = empty((threads, up(2 * size, BYTES)), x.dtype)
     corners, steps = _where_winners_look(winners.shape[2:], pool, width, pixel)
     found = empty((threads, o // groups * len(corners)), np.int64)
     counts = empty((threads, o // groups), np.int64)
-    last = zeros((o, kh, pitch), x.dtype)
-    last[:, :, : kw * pixel].reshape(o, kh, kw, pixel)[..., :depth] = weight.transpose(0, 2, 3, 1)
-    compute, finish = sums_over_winners(wide, kh, columns, pixel % wide == 0 and kw * pixel == pitch)
+    last, total, bias = zeros((o * kh * pitch,), x.dtype), empty(weight.shape, x.dtype), empty((o + 1,), x.dtype)
+    compute = sums_over_winners(wide, kh, columns, pixel % wide == 0 and kw * pixel == pitch)
     compute(
-        by_x.reshape(-1), by_weight, by_bias, finite, np.ascontiguousarray(g).reshape(-1), winners.reshape(-1),
-        np.ascontiguousarray(x).reshape(-1), last.reshape(-1), scratch, size, found, counts, corners, steps,
-        (n, groups, o // groups), (depth, h, w), padding, (kw * pixel, pixel, pitch), needs
+        total, bias, by_x.reshape(-1), by_weight, by_bias, np.ascontiguousarray(g).reshape(-1), winners.reshape(-1),
+        np.ascontiguousarray(x).reshape(-1), np.ascontiguousarray(weight), last, scratch, size, found, counts,
+        corners, steps, (n, groups, o // groups), (depth, h, w), padding, (kw * pixel, pixel, pitch), needs
     )  # fmt: skip
-    bias = by_bias.sum(axis=0).astype(x.dtype) if needs[2] else None
-    if not (finite.all() and np.isfinite(weight).all()):
-        return *_dense(g, needs, x, weight, winners, padding, groups, pool), bias
-    total = None
-    if needs[1]:
-        total = empty(weight.shape, x.dtype)
-        finish(total, by_weight, pixel, pitch)
-    return by_x if needs[0] else None, total, bias
+    given = (by_x, total) if bias[o] == 0 else _dense(g, needs, x, weight, winners, padding, groups, pool)
+    return tuple([array if need else None for array, need in zip((*given, bias[:o]), needs, strict=True)])
 
 
 def elements_of_pixel(channels: int, taps: int, lanes: int) -> int:
@@ -133,42 +125,84 @@ def _dense(
 
 
 @functools.cache
-def sums_over_winners(
-    lanes: int, rows: int, columns: int, filled: bool
-) -> tuple[Callable[..., None], Callable[..., None]]:
+def sums_over_winners(lanes: int, rows: int, columns: int, filled: bool) -> Callable[..., bool]:
     """Compile `conv2d_pool_backward` for windows of so many rows, in pieces of so many vectors."""
     piece = columns * lanes
 
     @kernel
     def compute(
-        by_x: Any, by_weight: Any, by_bias: Any, finite: Any, g: Any, winners: Any, x: Any, weight: Any,
-        scratch: Any, size: Any, found: Any, counts: Any, corners: Any, steps: Any,
+        total: Any, bias: Any, by_x: Any, by_weight: Any, by_bias: Any, g: Any, winners: Any, x: Any, weight: Any,
+        last: Any, scratch: Any, size: Any, found: Any, counts: Any, corners: Any, steps: Any,
         batch: Any, image: Any, padding: Any, row: Any, needs: Any
     ) -> None:  # fmt: skip
-        threads, slices = len(scratch), len(by_weight)
+        """Compute all gradients; after the bias comes zero times all pixels and weights: NaN, if one is not finite."""
+        threads, slices, outputs = len(scratch), len(by_weight), len(bias) - 1
+        check = pack(last, weight, row[1], row[2])
         for t in prange(threads):
             for part in range(t * slices // threads, (t + 1) * slices // threads):
                 begin, end = part * batch[0] // slices, (part + 1) * batch[0] // slices
-                finite[part] = compute_slice(
-                    by_x, by_weight[part], by_bias[part], g, winners, x, weight, scratch[t], size, found[t], counts[t],
-                    corners, steps, begin, end, batch, image, padding, row, needs
+                compute_slice(
+                    by_x, by_weight[part], by_bias[part], g, winners, x, last, scratch[t], size, found[t],
+                    counts[t], corners, steps, begin, end, batch, image, padding, row, needs
                 )  # fmt: skip
+        for o in prange(outputs if needs[1] else 0):
+            add_slices(total, by_weight, o, row[1], row[2])
+        for o in range(outputs + 1):
+            bias[o] = sum_column(by_bias, o) + (check if o == outputs else 0)
+
+    @jit
+    def pack(last: Any, weight: Any, pixel: Any, pitch: Any) -> Any:
+        """Put the channels of the weight last, and return zero times the sum of all of it."""
+        outputs, channels, _, taps = weight.shape
+        check = weight.dtype.type(0)
+        for o in range(outputs):
+            for c in range(channels):
+                for u in range(rows):
+                    for v in range(taps):
+                        tap = weight[o, c, u, v]
+                        last[(o * rows + u) * pitch + v * pixel + c] = tap
+                        check += tap * 0
+        return check
+
+    @jit
+    def add_slices(weight: Any, by_weight: Any, o: Any, pixel: Any, pitch: Any) -> None:
+        """Add what the slices found for an output, with the channels of the weight first again."""
+        _, channels, _, taps = weight.shape
+        slices, step = by_weight.shape
+        for u in range(rows):
+            start = (o * rows + u) * pitch
+            for k in range(start, start + pitch, lanes):
+                total = load(by_weight, k, 0, 1, 1)
+                for part in range(1, slices):
+                    total = total + load(by_weight, part * step + k, 0, 1, 1)
+                store_whole(by_weight, k, 0, total)
+            for c in range(channels):
+                for v in range(taps):
+                    weight[o, c, u, v] = by_weight[0, start + v * pixel + c]
+
+    @jit
+    def sum_column(x: Any, column: Any) -> Any:
+        total = x.dtype.type(0)
+        for row in range(len(x)):
+            total += x[row, column]
+        return total
 
     @jit
     def compute_slice(
         by_x: Any, by_weight: Any, by_bias: Any, g: Any, winners: Any, x: Any, weight: Any, scratch: Any, size: Any,
         found: Any, counts: Any, corners: Any, steps: Any, begin: Any, end: Any,
         batch: Any, image: Any, padding: Any, row: Any, needs: Any
-    ) -> Any:  # fmt: skip
-        """Sum over the images from `begin` to `end`, and say whether all pixels are finite."""
+    ) -> None:  # fmt: skip
+        """Sum over the images from `begin` to `end`."""
         (_, groups, outputs), (channels, h, w), (length, pixel, pitch) = batch, image, row
-        width, positions, whole = (w + 2 * padding[1]) * pixel, len(corners), True
+        width, positions = (w + 2 * padding[1]) * pixel, len(corners)
         corner = padding[0] * width + padding[1] * pixel
+        lines = (h, w) if padding[1] else (1, h * w)
         clear(scratch, 0, 2 * size)
         for i in range(begin * groups, end * groups):
             start = i * channels * h * w
-            whole &= all_finite(x, start, channels * h * w)
-            put_channels_last(scratch, corner, width, x, start, image, pixel)
+            by_bias[groups * outputs] += zero_times(x, start, channels * h * w)
+            put_channels_last(scratch, corner, width, x, start, channels, lines, pixel)
             if needs[0]:
                 clear(scratch, size, 2 * size)
             for m in range(outputs):
@@ -187,8 +221,7 @@ def sums_over_winners(
                         found, m * positions, counts[m], length - k
                     )  # fmt: skip
             if needs[0]:
-                take_channels_first(by_x, start, scratch, size + corner, width, image, pixel)
-        return whole
+                take_channels_first(by_x, start, scratch, size + corner, width, channels, lines, pixel)
 
     @jit
     def clear(x: Any, start: Any, stop: Any) -> None:
@@ -196,11 +229,12 @@ def sums_over_winners(
             x[i] = 0
 
     @jit(fastmath={"reassoc"})
-    def all_finite(x: Any, start: Any, count: Any) -> Any:
+    def zero_times(x: Any, start: Any, count: Any) -> Any:
+        """Return zero times the sum of some numbers: NaN, if one of them is not finite."""
         check = x.dtype.type(0)
         for i in range(np.uintp(start), np.uintp(start + count)):
-            check += x[i] * 0  # stays 0, or becomes NaN for good
-        return check == 0
+            check += x[i] * 0
+        return check
 
     @jit
     def find(found: Any, first: Any, winners: Any, place: Any, corners: Any, steps: Any) -> Any:
@@ -220,8 +254,10 @@ def sums_over_winners(
         return total
 
     @jit
-    def put_channels_last(out: Any, corner: Any, width: Any, x: Any, start: Any, image: Any, pixel: Any) -> None:
-        channels, h, w = image
+    def put_channels_last(
+        out: Any, corner: Any, width: Any, x: Any, start: Any, channels: Any, lines: Any, pixel: Any
+    ) -> None:  # fmt: skip
+        h, w = lines
         for c in range(0, channels, lanes if filled else 1):
             for i in range(h):
                 line, to = start + (c * h + i) * w, corner + i * width + c
@@ -229,13 +265,22 @@ def sums_over_winners(
                     for j in range(0, w, lanes):
                         square = load_part(x, line + j, h * w, lanes, 1, min(lanes, channels - c), w - j)
                         store(out, to + j * pixel, pixel, w - j, lanes, transpose(square))
+                elif pixel == 1:
+                    copy(out, to, x, line, w)
                 else:
                     for j in range(w):
                         out[to + j * pixel] = x[line + j]
 
     @jit
-    def take_channels_first(out: Any, start: Any, x: Any, corner: Any, width: Any, image: Any, pixel: Any) -> None:
-        channels, h, w = image
+    def copy(out: Any, to: Any, x: Any, start: Any, count: Any) -> None:
+        for j in range(np.uintp(count)):
+            out[np.uintp(to) + j] = x[np.uintp(start) + j]
+
+    @jit
+    def take_channels_first(
+        out: Any, start: Any, x: Any, corner: Any, width: Any, channels: Any, lines: Any, pixel: Any
+    ) -> None:  # fmt: skip
+        h, w = lines
         for c in range(0, channels, lanes if filled else 1):
             for i in range(h):
                 line, at = start + (c * h + i) * w, corner + i * width + c
@@ -275,17 +320,4 @@ def sums_over_winners(
                 before = load_part(x, seen, width, rows, columns, rows, length)
                 store(x, seen, width, rows, length, fma(broadcast(g, place + p, 1), taps, before))
 
-    @kernel
-    def finish(weight: Any, totals: Any, pixel: Any, pitch: Any) -> None:
-        """Add what the slices found, in float64, with the channels first again."""
-        outputs, channels, _, taps = weight.shape
-        for o in prange(outputs):
-            for c in range(channels):
-                for u in range(rows):
-                    for v in range(taps):
-                        total = 0.0
-                        for part in range(len(totals)):
-                            total += totals[part, (o * rows + u) * pitch + v * pixel + c]
-                        weight[o, c, u, v] = total
-
-    return compute, finish
+    return compute
