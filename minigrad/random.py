@@ -94,9 +94,11 @@ class Generator:
             raise ArgumentError(f"uniform: low = {low} is above high = {high}")
         if max(-low, high, high - low) > float(np.finfo(kind).max):
             raise ArgumentError(f"uniform: [{low}, {high}) is beyond {kind}, or longer than its largest number")
-        values = self._fractions(math.prod(sizes), kind, device) * (high - low) + low
-        below = float(np.nextafter(kind.type(high), kind.type(low)))
-        return ops.minimum(values, below).reshape(sizes)  # rounding may reach high
+        values = self._fractions(math.prod(sizes), kind, device)
+        if (low, high) != (0, 1):
+            below = float(np.nextafter(kind.type(high), kind.type(low)))
+            values = ops.minimum(values * (high - low) + low, below)  # rounding may reach high
+        return values.reshape(sizes)
 
     def normal(
         self, shape: Shape, mean: float = 0.0, std: float = 1.0, *, dtype: Any = float32, device: str = "cpu"
