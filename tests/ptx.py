@@ -47,6 +47,13 @@ DOUBLE = {"sin": "arguments beyond 1e5 are reduced in float64", "cos": "as sin"}
 """What computes float32 by way of float64, in libdevice, and where."""
 
 
+STORES = {
+    *(80, 64, 32),  # 8 x 8 sums one by one and by fours, by tensor cores, or the largest of each four and which it is
+    *(20, 24, 8),  # 4 x 4, and in float64, of which two are stored at once
+}
+"""How often a thread of a tile stores, in the text."""
+
+
 class Note:
     """A machine that notes what it is asked to run. Its arrays keep what was uploaded, and else zeros."""
 
@@ -175,11 +182,15 @@ def _layers() -> None:
                 ones((n, c, side, side)), ones((o, c // groups, window, window)), stride=stride, groups=groups
             )
             y.backward(mg.ones(y.shape, device="cuda"))
+    for side in 32, 8:
+        y = mg.conv2d_pool(ones((64, 64, side, side)), ones((64, 64, 3, 3)), ones((64,)), pool=2, relu=True, padding=1)
+        y.backward(mg.ones(y.shape, device="cuda"))
     for m, k, n in (2048, 2048, 2048), (256, 512, 15), (32, 500, 100), (15, 100_000, 15):
         for dtype in "float32", "float64":
             x, y = ones((m, k), dtype=dtype), ones((k, n), dtype=dtype)
             z = x @ y
             z.backward(mg.ones(z.shape, dtype=dtype, device="cuda"))
+            mg.linear(x, y.mT, ones((n,), dtype=dtype))
 
 
 def _long_and_random() -> None:
@@ -271,6 +282,8 @@ def _judge(row: Row, text: str) -> str:
         return "float64 in float32"
     if row.kernel.startswith("elementwise.in_step") and floats == {"float32"} and not row.wide:
         return "no wide loads"
+    if row.kernel.startswith("products.tiled") and len(re.findall(r"st\.global", text)) not in STORES:
+        return "does not store its tile"
     return ""
 
 

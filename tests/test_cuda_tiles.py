@@ -219,7 +219,30 @@ def test_division_by_multiplication(d, i):
 @few
 def test_fused_with_a_pool(case, data):
     """Values, winners of ties and NaNs, and all gradients, as by the steps one after the other."""
-    groups, pool = data.draw(st.integers(1, 2)), data.draw(pairs(1, 3))
+    fused_with_a_pool(case, data, pairs(1, 3))
+
+
+@pytest.mark.parametrize("case", ["numbers", "ties", "NaN"])
+@given(st.data())
+@few
+def test_fused_with_a_pool_in_tiles(case, data):
+    """The same for windows of four, which are pooled before anything is written."""
+    found = []
+    real = conv_pool.conv2d_largest
+    with (
+        mock.patch.multiple(conv, chosen=lambda *args: (plans.TINY, 1)),
+        mock.patch.object(
+            conv_pool, "conv2d_largest", lambda *args, **options: found.append(real(*args, **options)) or found[-1]
+        ),
+    ):
+        conv._forward.cache_clear()
+        fused_with_a_pool(case, data, st.sampled_from([(2, 2), (4, 1), (1, 4)]))
+    conv._forward.cache_clear()
+    assert None not in found
+
+
+def fused_with_a_pool(case, data, pools):
+    groups, pool = data.draw(st.integers(1, 2)), data.draw(pools)
     kernel, padding = data.draw(pairs(1, 3)), data.draw(pairs(0, 1))
     sides = [
         max(1, k + p - 1 - 2 * m) + data.draw(st.integers(0, 4)) for k, p, m in zip(kernel, pool, padding, strict=True)
@@ -261,3 +284,21 @@ def test_the_switch_of_tensor_cores():
     with pytest.raises(mg.MinigradError, match="allowed must be True or False, not 1"):
         mg.cuda.allow_tf32(1)
     assert not mg.cuda.tf32_is_allowed()
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("shape", [(5, 7), (2, 3, 7), (7,), (0, 7)])
+def test_a_bias_is_added_before_the_sums_are_written(shape):
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(one).astype("f4") for one in (shape, (6, 7), (6,), (*shape[:-1], 6))]
+    x, weight, bias, g = map(cuda.from_numpy, arrays)
+    out, _ = matrices.linear(x, weight, bias, residuals=True)
+    assert_near(out, arrays[0] @ arrays[1].T + arrays[2])
+    without, _ = matrices.linear(x, weight, residuals=False)
+    assert_near(without, arrays[0] @ arrays[1].T)
+    gradients = matrices.linear_backward(g, (True, True, True), (x, weight, bias), None, ())
+    assert_near(gradients[0], arrays[3] @ arrays[1])
+    rows = arrays[3].reshape(-1, 6)
+    assert_near(gradients[1], rows.T @ arrays[0].reshape(-1, 7))
+    assert_near(gradients[2], rows.sum(0))
+    assert matrices.linear_backward(g, (False, False), (x, weight), None, ()) == (None, None)

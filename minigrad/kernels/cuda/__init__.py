@@ -20,7 +20,7 @@ _HOME = {
     "elementwise": ("where",),
     "views": ("alias", "permute_dims", "broadcast_to"),
     "copies": ("to_numpy", "to_device", "reshape", "astype", "concat", "full"),
-    "matrices": ("matmul",),
+    "matrices": ("matmul", "linear", "linear_backward"),
     "conv": ("conv2d", "conv2d_input", "conv2d_weight"),
     "indexing": (*("getitem", "scatter", "index_put", "take_along_axis", "scatter_along_axis", "one_hot"),),
     "sorting": ("argsort", "argtopk"),

@@ -9,10 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.kernels.cuda.array import Array, row_major
+from minigrad.kernels.cuda import precision
+from minigrad.kernels.cuda.array import Array, empty, row_major
+from minigrad.kernels.cuda.copies import contiguous
 from minigrad.kernels.cuda.machine import remembered
-from minigrad.kernels.cuda.plans import Axis, Product, chosen, compute, evenly, place
+from minigrad.kernels.cuda.plans import SINGLE, Axis, Product, chosen, compute, evenly, place
 from minigrad.kernels.geometry import adjoint_taps, output_size
+
+ONE = (1, 1)
 
 Pair = tuple[int, int]
 Sizes = tuple[int, ...]
@@ -27,6 +31,28 @@ def conv2d(x: Array, weight: Array, *, stride: Pair, padding: Pair, dilation: Pa
     shape = x.shape[0], weight.shape[0], *sizes
     products, parts = _forward(x.dtype, shape, x.shape, x.strides, weight.shape, weight.strides, *window, groups)
     return compute(products, parts, shape, weight, x)
+
+
+def conv2d_largest(
+    x: Array, weight: Array, bias: Array, *, padding: Pair, groups: int, pool: Pair, relu: bool
+) -> tuple[Array, Array] | None:
+    """Of windows of four positions of the convolution, the largest number plus bias, and its place; -1: ReLU took it.
+
+    The positions are columns window after window, so a thread has all of a window's. None where that does not pay.
+    """
+    axes = zip(x.shape[2:], weight.shape[2:], ONE, padding, ONE, strict=True)
+    size = [output_size(*axis) // step for axis, step in zip(axes, pool, strict=True)]
+    shape = x.shape[0], weight.shape[0], *size
+    window = ONE, padding, ONE
+    if math.prod(pool) != 4 or precision.tf32():
+        return None
+    plan = _forward(x.dtype, shape, x.shape, x.strides, weight.shape, weight.strides, *window, groups, pool)
+    (product,), parts = plan
+    if parts > 1 or product.tile == SINGLE:
+        return None
+    out, winners = empty(shape, x.dtype), empty(shape, np.int8)
+    product(out, weight, x, contiguous(bias), winners, relu)
+    return out, winners
 
 
 def conv2d_input(
@@ -60,6 +86,17 @@ def positions(
     return (h * strides[0] + w * strides[1]).reshape(-1), place(h, w).reshape(-1)
 
 
+def of_windows(size: Sequence[int], strides: Sizes, *, start: Pair, pool: Pair) -> tuple[np.ndarray, np.ndarray]:
+    """As `positions`, for all positions of one pooling window after the other."""
+    where = (*size, *pool)
+    p, q, u, v = (
+        np.arange(one, dtype=np.int64).reshape([-1 if i == k else 1 for i in range(4)]) for k, one in enumerate(where)
+    )
+    h, w = start[0] + p * pool[0] + u, start[1] + q * pool[1] + v
+    places = np.broadcast_to(place(h, w), where)
+    return np.broadcast_to(h * strides[0] + w * strides[1], where).reshape(-1), places.reshape(-1)
+
+
 def entries(operand: np.ndarray, places: Any, other: np.ndarray) -> np.ndarray:
     """The list of an axis."""
     return np.stack(np.broadcast_arrays(operand, places, other), axis=1).astype(np.int64)
@@ -73,23 +110,28 @@ def over_channels(channels: int, step: int, numbers: np.ndarray) -> np.ndarray:
 @remembered(256)
 def _forward(
     dtype: np.dtype, shape: Sizes, image: Sizes, x: Sizes, kernel: Sizes, w: Sizes,
-    stride: Pair, padding: Pair, dilation: Pair, groups: int
+    stride: Pair, padding: Pair, dilation: Pair, groups: int, pool: Pair = ONE
 ) -> Plan:  # fmt: skip
     (n, o, *size), y = shape, row_major(shape)
-    depth, window = kernel[1], kernel[2:]
-    seen, places = positions(size, x[2:], start=(-padding[0], -padding[1]), step=stride)
+    depth, window, start = kernel[1], kernel[2:], (-padding[0], -padding[1])
     kept, _ = positions(size, y[2:], start=(0, 0))
+    if pool == ONE:
+        seen, places = positions(size, x[2:], start=start, step=stride)
+    else:
+        seen, places = of_windows(size, x[2:], start=start, pool=pool)
+        kept = np.repeat(kept, math.prod(pool))
     taps, tap_places = positions(window, x[2:], start=(0, 0), step=dilation)
     weights, _ = positions(window, w[2:], start=(0, 0))
     terms = entries(
         over_channels(depth, x[1], taps), over_channels(depth, 0, tap_places), over_channels(depth, w[1], weights)
     )
     rows = evenly(o // groups, w[0], 0, y[1])
-    columns = Axis(n * math.prod(size), entries(seen, places, kept), (x[0], 0, y[0]))
+    columns = Axis(n * len(seen), entries(seen, places, kept), (x[0], 0, y[0]))
     axes = rows, columns, Axis(len(terms), terms, (0, 0, 0)), _groups(groups, o * w[0], image[1] * x[1], o * y[1])
     tile, parts = chosen(rows.size, columns.size, len(terms), groups, dtype, "terms", "outer")
     last = None if padding == (0, 0) else (image[2] - 1, image[3] - 1)
-    return (Product(dtype, math.prod(shape), axes, "terms", "outer", tile, parts, last),), parts
+    finish = "as they are" if pool == ONE else "largest"
+    return (Product(dtype, math.prod(shape), axes, "terms", "outer", tile, parts, last, finish),), parts
 
 
 @remembered(256)

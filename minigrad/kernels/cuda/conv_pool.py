@@ -1,5 +1,6 @@
-"""Convolution, bias, max-pooling and ReLU: after the convolution one kernel does the rest, and so does one before its
-gradients.
+"""Convolution, bias, max-pooling and ReLU: windows of four are pooled before anything is written.
+
+After other convolutions one kernel does the rest. One spreads the gradient before those of the convolution.
 """
 
 from typing import Any
@@ -10,7 +11,7 @@ from numba import cuda
 from minigrad.kernels.cuda import reductions
 from minigrad.kernels.cuda.array import Array, empty
 from minigrad.kernels.cuda.compiler import kernel
-from minigrad.kernels.cuda.conv import conv2d, conv2d_input, conv2d_weight
+from minigrad.kernels.cuda.conv import conv2d, conv2d_input, conv2d_largest, conv2d_weight
 from minigrad.kernels.cuda.copies import contiguous
 from minigrad.kernels.cuda.division import divisor, split
 from minigrad.kernels.cuda.elementwise import compute
@@ -35,7 +36,11 @@ def conv2d_pool(
     relu: bool,
 ) -> tuple[Array, tuple[Array, ...]]:
     """Compute relu(max_pool2d(conv2d(x, weight) + bias)), and in each window the place (0 1 ...) of the winner."""
-    y = conv2d(x, weight, padding=padding, groups=groups, **STEPS)
+    options: dict[str, Any] = {"padding": padding, "groups": groups}
+    found = conv2d_largest(x, weight, bias, pool=pool, relu=relu, **options)
+    if found is not None:
+        return found[0], found[1:]
+    y = conv2d(x, weight, **options, **STEPS)
     n, o, *sides = y.shape
     size = [side // step for side, step in zip(sides, pool, strict=True)]
     out, winners = empty((n, o, *size), x.dtype), empty((n, o, *size), np.int8)

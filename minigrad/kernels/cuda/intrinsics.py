@@ -128,6 +128,29 @@ if SIMULATED:
                 if row >= 0 and column >= 0 and j % 4 == 0:
                     store4(pointer, row + column, *total[i * len(columns) + j :][:4])
 
+    def plus_columns(total: Any, shift: Any, columns: Any) -> Any:
+        """total[i, j] + shift[columns[j]], where the column is not negative."""
+        shifts = [shift[column] if column >= 0 else 0 for column in columns]
+        return total + np.tile(np.array(shifts, total.dtype), len(total) // len(columns))
+
+    def store_largest(pointer: Any, winners: Any, total: Any, shifts: Any, rows: Any, columns: Any, relu: bool) -> None:
+        """Of each four columns write the largest total[i, j] + shifts[i], and which it is.
+
+        It is the first of equals, and the last NaN; with `relu` it is 0 where none is above, and -1 says so.
+        """
+        for i, row in enumerate(rows):
+            for j in range(0, len(columns), 4):
+                if row < 0 or columns[j] < 0:
+                    continue
+                values = [value + shifts[i] for value in total[i * len(columns) + j :][:4]]
+                best, winner = values[0], 0
+                for k, value in enumerate(values):
+                    if value > best or value != value:
+                        best, winner = value, k
+                if relu and not best > 0:
+                    best, winner = best if best != best else 0, -1
+                pointer[row + columns[j]], winners[row + columns[j]] = best, winner
+
 else:
     from llvmlite import ir
 
@@ -432,3 +455,53 @@ else:
         return store
 
     store_each, store_fours = _stores(1), _stores(4)
+
+    @intrinsic
+    def plus_columns(typing: Any, total: Any, shift: Any, columns: Any) -> Any:
+        """total[i, j] + shift[columns[j]], where the column is not negative."""
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            numbers, over = ([builder.extract_value(x, e) for e in range(x.type.count)] for x in (args[0], args[2]))
+            zero, shifts = ir.Constant(over[0].type, 0), []
+            for column in over:
+                known = builder.select(builder.icmp_signed(">=", column, zero), column, zero)
+                shifts.append(builder.load(builder.gep(args[1], [known], inbounds=True)))
+            sums = [builder.fadd(number, shifts[e % len(over)]) for e, number in enumerate(numbers)]
+            return cgutils.pack_array(builder, sums)
+
+        return total(total, shift, columns), generate
+
+    @intrinsic
+    def store_largest(
+        typing: Any, pointer: Any, winners: Any, total: Any, shifts: Any, rows: Any, columns: Any, relu: Any
+    ) -> Any:
+        """Of each four columns write the largest total[i, j] + shifts[i], and which it is.
+
+        It is the first of equals, and the last NaN; with `relu` it is 0 where none is above, and -1 says so.
+        """
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            numbers, extra, down, over = ([builder.extract_value(x, e) for e in range(x.type.count)] for x in args[2:6])
+            byte, zero = ir.IntType(8), ir.Constant(down[0].type, 0)
+            nothing = ir.Constant(numbers[0].type, 0.0)
+            rectified = builder.icmp_signed("!=", args[6], ir.Constant(args[6].type, 0))
+            for i, row in enumerate(down):
+                for j in range(0, len(over), 4):
+                    with builder.if_then(builder.icmp_signed(">=", builder.or_(row, over[j]), zero)):
+                        values = [builder.fadd(one, extra[i]) for one in numbers[i * len(over) + j :][:4]]
+                        best, winner = values[0], ir.Constant(byte, 0)
+                        for k, value in enumerate(values[1:], 1):
+                            above = builder.fcmp_ordered(">", value, best)
+                            wins = builder.or_(above, builder.fcmp_unordered("!=", value, value))
+                            best = builder.select(wins, value, best)
+                            winner = builder.select(wins, ir.Constant(byte, k), winner)
+                        lost = builder.and_(rectified, builder.fcmp_unordered("<=", best, nothing))
+                        is_nan = builder.fcmp_unordered("!=", best, best)
+                        best = builder.select(builder.and_(lost, builder.not_(is_nan)), nothing, best)
+                        winner = builder.select(lost, ir.Constant(byte, -1), winner)
+                        to = builder.add(row, over[j])
+                        builder.store(best, builder.gep(args[0], [to], inbounds=True))
+                        builder.store(winner, builder.gep(args[1], [to], inbounds=True))
+            return context.get_dummy_value()
+
+        return types.void(pointer, winners, total, shifts, rows, columns, relu), generate

@@ -8,6 +8,7 @@ import numpy as np
 from minigrad.kernels.cuda import precision, reductions
 from minigrad.kernels.cuda.array import Array, empty, from_numpy
 from minigrad.kernels.cuda.division import divisor
+from minigrad.kernels.cuda.elementwise import ABSENT, SAME, fill
 from minigrad.kernels.cuda.lanes import lanes, share
 from minigrad.kernels.cuda.machine import SIMULATED, machine
 from minigrad.kernels.cuda.products import Form, Tile, field, jointly, one_by_one, tiled
@@ -120,7 +121,7 @@ class Product:
 
     `left` and `right` say along what an operand's neighbours in memory lie: "terms" or "outer". `size` is the number of
     elements of the output in memory, which a product in parts has once for each part. `last` is the pixel at the end of
-    the image, or None where no place is outside.
+    the image, or None where no place is outside. A bias, or what notes the winners, is for the `finish` of the form.
     """
 
     def __init__(
@@ -133,6 +134,7 @@ class Product:
         tile: Tile,
         parts: int,
         last: tuple[int, int] | None = None,
+        finish: str = "as they are",
     ) -> None:
         rows, columns, terms, batches = axes
         reach = max(
@@ -162,7 +164,8 @@ class Product:
         ]
         even = len(terms.entries) == 1 and not terms.entries.any()
         kind = "evenly" if even else "list" if terms.size <= len(terms.entries) else "repeated"
-        self.dtype, self.tile, self.form = dtype, tile, Form(left, right, kind, last is not None, large)
+        finish = finish if parts == 1 and tile != SINGLE else "as they are"
+        self.dtype, self.tile, self.form = dtype, tile, Form(left, right, kind, last is not None, large, finish=finish)
         tiles = -(-rows.size // tile.side), -(-columns.size // tile.side)
         length = -(-terms.size // (parts * tile.depth)) * tile.depth
         fours = columns.by_fours(2) and rows.multiples(2) and batches.multiples(2) and size % 4 == 0
@@ -172,7 +175,9 @@ class Product:
         self.joint = together(columns.size, terms.size, left, right)
         self.blocks = math.prod(tiles) * parts * batches.size
 
-    def __call__(self, out: Array, left: Array, right: Array) -> None:
+    def __call__(
+        self, out: Array, left: Array, right: Array, bias: Any = ABSENT, winners: Any = ABSENT, relu: bool = False
+    ) -> None:
         """Compute the output in one piece, or its parts one behind the other."""
         args = out, left, right, self.lists, *self.axes, self.grid
         if self.tile == SINGLE and self.joint:
@@ -182,6 +187,8 @@ class Product:
         elif self.blocks:
             tensor = precision.tf32() and self.dtype == np.float32 and self.tile.each == 8
             kernel = tiled(self.tile, self.form._replace(tensor=tensor), self.dtype)
+            grid = *self.grid, int(relu)
+            args = out, winners, bias, left, right, self.lists, *self.axes, grid
             kernel(self.blocks, self.tile.threads, *args)
 
 
@@ -191,9 +198,18 @@ def _coordinates(places: np.ndarray) -> tuple[int, int]:
     return int(np.abs((places - w) >> 32).max(initial=0)), int(np.abs(w).max(initial=0))
 
 
-def compute(products: tuple[Product, ...], parts: int, shape: tuple[int, ...], left: Array, right: Array) -> Array:
-    """The output of products that write all of it together, cut in the same number of parts."""
-    out = empty((parts, *shape) if parts > 1 else shape, left.dtype)
+def compute(
+    products: tuple[Product, ...],
+    parts: int,
+    shape: tuple[int, ...],
+    left: Array,
+    right: Array,
+    bias: Array | None = None,
+) -> Array:
+    """The output of products that write all of it together, cut in the same number of parts; plus a bias a column."""
+    out, at_once = empty((parts, *shape) if parts > 1 else shape, left.dtype), parts == 1 and products[0].tile != SINGLE
     for product in products:
-        product(out, left, right)
-    return reductions.sum(out, axis=(0,), keepdims=False) if parts > 1 else out
+        product(out, left, right, bias if bias is not None and at_once else ABSENT)
+    if parts > 1:
+        out = reductions.sum(out, axis=(0,), keepdims=False)
+    return out if bias is None or at_once else fill(out, SAME["add"], out, bias)

@@ -32,9 +32,11 @@ from minigrad.kernels.cuda.intrinsics import (
     fetched,
     load4,
     outer_products,
+    plus_columns,
     shared,
     store_each,
     store_fours,
+    store_largest,
     tensor_products,
     zeros,
 )
@@ -64,7 +66,9 @@ class Form(NamedTuple):
 
     `left` and `right` say along what the neighbours among the threads load an operand: "terms" or "outer", its rows or
     columns. `terms` says where the terms lie: in a "list", in one that is "repeated", or "evenly". `checked` says
-    whether places can be outside, `large` whether indices need 64 bits, `tensor` whether tensor cores compute.
+    whether places can be outside, `large` whether indices need 64 bits, `tensor` whether tensor cores compute. `finish`
+    says what is written: the sums "as they are", with a "bias" of each column, or, with one of each row, the "largest"
+    of each four columns.
     """
 
     left: str
@@ -73,6 +77,7 @@ class Form(NamedTuple):
     checked: bool
     large: bool
     tensor: bool = False
+    finish: str = "as they are"
 
 
 def field(large: bool) -> int:
@@ -157,6 +162,71 @@ def by_tensor_cores(tile: Tile, index: Any) -> tuple[Any, ...]:
     return line, tensor_products(tile.depth, line), corner, own
 
 
+def finishing(tile: Tile, form: Form, number: Any, index: Any) -> tuple[Any, Any]:
+    """Functions: before the sums, the biases of a tile's rows in shared memory; after them, what to write."""
+    _, _, _, own = (by_tensor_cores if form.tensor else by_outer_products)(tile, index)
+    side = tile.side
+
+    def begin(shift: Any, start: Any, row: Any, rows: Any, thread: Any) -> Any:
+        return index(0)
+
+    def begin_with_rows(shift: Any, start: Any, row: Any, rows: Any, thread: Any) -> Any:
+        shifts = shared(side, number)
+        if thread < side:
+            shifts[thread] = shift[start + min(row + thread, rows - 1)]
+        return shifts
+
+    def store(
+        out: Any,
+        winners: Any,
+        total: Any,
+        shift: Any,
+        shifts: Any,
+        thread: Any,
+        down: Any,
+        across: Any,
+        fours: Any,
+        relu: Any,
+    ) -> None:
+        if fours:
+            store_fours(out, total, down, across)
+        else:
+            store_each(out, total, down, across)
+
+    def store_with_bias(
+        out: Any,
+        winners: Any,
+        total: Any,
+        shift: Any,
+        shifts: Any,
+        thread: Any,
+        down: Any,
+        across: Any,
+        fours: Any,
+        relu: Any,
+    ) -> None:
+        store(out, winners, plus_columns(total, shift, across), shift, shifts, thread, down, across, fours, relu)
+
+    def store_pooled(
+        out: Any,
+        winners: Any,
+        total: Any,
+        shift: Any,
+        shifts: Any,
+        thread: Any,
+        down: Any,
+        across: Any,
+        fours: Any,
+        relu: Any,
+    ) -> None:
+        own_shifts, _ = own(shifts, shifts, thread)
+        store_largest(out, winners, total, own_shifts, down, across, relu)
+
+    if form.finish == "largest":
+        return begin_with_rows, store_pooled
+    return begin, store_with_bias if form.finish == "bias" else store
+
+
 @functools.cache
 def tiled(tile: Tile, form: Form, dtype: np.dtype) -> Kernel:
     """The kernel in which each block computes a tile."""
@@ -165,6 +235,7 @@ def tiled(tile: Tile, form: Form, dtype: np.dtype) -> Kernel:
     (side, each), depth, threads = tile, tile.depth, tile.threads
     line, add, corner, own = (by_tensor_cores if form.tensor else by_outer_products)(tile, index)
     apart, sums, by_fours = threads // depth, each * each, not form.tensor
+    begin, finish = finishing(tile, form, number, index)
     size = depth * line
     room = 2 * size
 
@@ -240,8 +311,9 @@ def tiled(tile: Tile, form: Form, dtype: np.dtype) -> Kernel:
 
     @kernel(threads=threads, resident=512 // threads)
     def multiply(
-        out: Any, left: Any, right: Any, lists: Any, rows: Any, columns: Any, terms: Any, batches: Any, grid: Any
-    ) -> None:
+        out: Any, winners: Any, shift: Any, left: Any, right: Any,
+        lists: Any, rows: Any, columns: Any, terms: Any, batches: Any, grid: Any,
+    ) -> None:  # fmt: skip
         """An axis: size, period as `divisor`, where its list begins, steps. The grid: see `Product`."""
         thread = index(cuda.threadIdx.x)
         first_row, first_column, part, batch = tile_of(index(cuda.blockIdx.x), grid)
@@ -255,6 +327,7 @@ def tiled(tile: Tile, form: Form, dtype: np.dtype) -> Kernel:
             start = index(out_start + part * grid[10])
             out_rows[thread] = out_spot(lists, rows, start, index(first_row + thread))
             out_columns[thread] = out_spot(lists, columns, index(0), index(first_column + thread))
+        shifts = begin(shift, index(batch * rows[0]), first_row, rows[0], thread)
         left_copy = shared(room, number)
         right_copy = shared(room, number)
         left_spots = find_left(lists, rows, left_start, first_row, thread)
@@ -280,10 +353,7 @@ def tiled(tile: Tile, form: Form, dtype: np.dtype) -> Kernel:
             cuda.syncthreads()
 
         down, across = own(out_rows, out_columns, thread)
-        if by_fours and grid[12]:
-            store_fours(out, total, down, across)
-        else:
-            store_each(out, total, down, across)
+        finish(out, winners, total, shift, shifts, thread, down, across, by_fours and grid[12], grid[13])
 
     return multiply
 
