@@ -15,10 +15,12 @@ demo: $(VENV)/installed-demos
 test: $(VENV)/installed-$(EXTRAS)
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-# Kernels of the GPU in numba's simulator, for which numba asks when it is imported: a process of its own.
+# Kernels of the GPU, on one where minigrad finds one, else in numba's simulator, for which numba asks when it is
+# imported: a process of its own. NUMBA_ENABLE_CUDASIM=1 before `make` asks for the simulator anyway.
 ON_DEVICE := oracle or float32 or repeats or derivatives or composition or test_cuda
 test-cuda: $(VENV)/installed-$(EXTRAS)
-	NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest -n auto --dist worksteal --minigrad-device cuda \
+	export NUMBA_ENABLE_CUDASIM=$${NUMBA_ENABLE_CUDASIM:-$$($(BIN)/python -c \
+		"import minigrad; print(int(not minigrad.cuda.is_available()))")}; $(BIN)/python -m pytest -n auto --dist worksteal --minigrad-device cuda \
 		tests/test_ops.py tests/test_cuda.py tests/test_cuda_tiles.py -k "$(ON_DEVICE)" $(ARGS)
 
 # Kernels of the GPU compiled without one; numba-cuda takes the place of numba's own, so VENV should be another one.

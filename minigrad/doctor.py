@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.creation import arange
-from minigrad.errors import DeviceError
+from minigrad.errors import DeviceError, NoDeviceError
 from minigrad.runtime import get_num_threads
 
 
@@ -25,7 +25,7 @@ def run() -> int:
             _say(name, text)
     except DeviceError as error:
         _say("gpu", str(error))
-        return 0 if str(error).startswith("no GPU") else 1
+        return 0 if isinstance(error, NoDeviceError) else 1
     return 0
 
 
@@ -64,25 +64,23 @@ def _kernels() -> str:
 
 
 def _gpu() -> Iterator[tuple[str, str]]:
-    from minigrad.kernels.cuda.machine import SIMULATED, machine
+    from minigrad.kernels.cuda.machine import SIMULATED, driver, machine
 
-    if not SIMULATED:
-        from minigrad.kernels.cuda.driver import Driver
-
+    if SIMULATED:
+        yield "gpu", driver().name
+    else:
         try:
-            driver = Driver()
+            found = driver()
         except DeviceError:
             if importlib.util.find_spec("numba_cuda") is not None:
                 yield "compiler", _compiler_or_why((9, 0))
             raise
-        major, minor = driver.capability
-        total = driver.memory_stats().total / 2**30
-        yield "gpu", f"{driver.name}, compute capability {major}.{minor}, {total:.0f} GiB"
-        yield "driver", f"of CUDA {driver.version[0]}.{driver.version[1]}"
+        major, minor = found.capability
+        total = found.memory_stats().total / 2**30
+        yield "gpu", f"{found.name}, compute capability {major}.{minor}, {total:.0f} GiB"
+        yield "driver", f"of CUDA {found.version[0]}.{found.version[1]}"
         machine()  # which asks for numba-cuda
-        yield "compiler", _compiler(driver.capability)
-    else:
-        yield "gpu", machine().name
+        yield "compiler", _compiler(found.capability)
     started = time.perf_counter()
     x = arange(1000, dtype="float32")
     there = x.to("cuda")

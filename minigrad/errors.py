@@ -24,6 +24,10 @@ class DeviceError(MinigradError, ValueError):
     """Arrays on different devices, or a device that is not there."""
 
 
+class NoDeviceError(DeviceError):
+    """The machine has no such device at all."""
+
+
 class ArgumentError(MinigradError, ValueError):
     """An option outside its range."""
 

@@ -81,8 +81,15 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     from minigrad.runtime import get_num_threads
 
     versions = ", ".join(f"{name} {version(name)}" for name in ("minigrad", "numpy", "numba"))
-    devices = ", ".join(config.getoption("minigrad_device") or ["cpu"])
+    devices = ", ".join(map(_named, config.getoption("minigrad_device") or ["cpu"]))
     return [f"{versions}, {cpu_features()}, {get_num_threads()} threads, on {devices}"]
+
+
+def _named(device: str) -> str:
+    """A device, and which GPU (or simulator of one) it is."""
+    from minigrad import cuda
+
+    return f"{device} ({cuda.device_name()})" if device == "cuda" and cuda.is_available() else device
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import FunctionType
@@ -128,9 +129,13 @@ def _attempt(work: Any) -> set[str]:
         if lacking is None:
             raise
         return {lacking[1]}
-    except (MinigradError, ValueError, IndexError, ZeroDivisionError):
-        pass
+    except (MinigradError, ValueError, IndexError, ZeroDivisionError) as error:
+        REFUSED[f"{type(error).__name__}: {str(error).splitlines()[0]}"] += 1
     return set()
+
+
+REFUSED: Counter[str] = Counter()
+"""The calls that did not come to an end."""
 
 
 def _note_op(name: str, dtype: str, examples: int) -> set[str]:
@@ -349,13 +354,15 @@ def main() -> int:
     launched = {one.function.__code__ for one in KERNELS if one.signatures}
     idle = sorted({label(one).partition("(")[0] for one in KERNELS if one.function.__code__ not in launched})
     print(f"\n{len(KERNELS)} kernels, {len(jobs)} signatures; {len(problems)} problems")
+    for text, count in REFUSED.most_common():
+        print(f"{count} calls refused: {text}")
     if not find_assembler():
         print("no ptxas here: nothing was assembled")
     if missing:
         print(f"no kernels yet: {', '.join(missing)}")
     if idle:
         print(f"launched by nothing: {', '.join(idle)}")
-    return 1 if problems or not jobs else 0
+    return 1 if problems or missing or not jobs or (idle and not options.k) else 0
 
 
 def print_table(rows: list[Row]) -> None:

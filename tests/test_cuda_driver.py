@@ -38,7 +38,7 @@ def stub(monkeypatch):
 
 def forget():
     machines.machine.cache_clear()
-    machines._made.cache_clear()
+    machines._driver.cache_clear()
     for kernel in KERNELS:
         kernel._compiled.clear()
 

@@ -17,7 +17,7 @@ if not cuda.is_available():
 
 from minigrad.kernels.cuda import conv, conv_pool, matrices, plans, precision
 from minigrad.kernels.cuda.division import divisor
-from minigrad.kernels.cuda.plans import Axis, Product, compute, evenly, place
+from minigrad.kernels.cuda.plans import Axis, Product, compute, evenly, packed
 from minigrad.kernels.cuda.products import Tile
 from minigrad.kernels.geometry import output_size
 
@@ -120,7 +120,7 @@ def small(tile, parts, along, size=(5, 22, 19), padding=1, bits=None):
     window, spots = np.arange(taps), np.arange(width) - padding
     terms = np.stack([(np.arange(channels)[:, None] * n + window).reshape(-1), np.tile(window, channels)], axis=1)
     terms = np.concatenate([terms, np.arange(channels * taps)[:, None]], axis=1)
-    columns = np.stack([spots, place(0, spots), np.arange(width)], axis=1)
+    columns = np.stack([spots, packed(0, spots), np.arange(width)], axis=1)
     axes = (
         evenly(m, channels * taps, 0, width),
         Axis(width, columns, (0, 0, 0)),

@@ -13,7 +13,7 @@ from minigrad.kernels.cuda import precision
 from minigrad.kernels.cuda.array import Array, empty, row_major
 from minigrad.kernels.cuda.copies import contiguous
 from minigrad.kernels.cuda.machine import remembered
-from minigrad.kernels.cuda.plans import SINGLE, Axis, Product, chosen, compute, evenly, place
+from minigrad.kernels.cuda.plans import SINGLE, Axis, Product, chosen, compute, evenly, packed
 from minigrad.kernels.geometry import adjoint_taps, output_size
 
 ONE = (1, 1)
@@ -83,7 +83,7 @@ def positions(
     """Where start + i * step lies in an image, and its place, for all i of a grid, row after row."""
     h, w = (start[a] + np.arange(size[a], dtype=np.int64) * step[a] for a in (0, 1))
     h, w = h[:, None], w[None, :]
-    return (h * strides[0] + w * strides[1]).reshape(-1), place(h, w).reshape(-1)
+    return (h * strides[0] + w * strides[1]).reshape(-1), packed(h, w).reshape(-1)
 
 
 def of_windows(size: Sequence[int], strides: Sizes, *, start: Pair, pool: Pair) -> tuple[np.ndarray, np.ndarray]:
@@ -93,7 +93,7 @@ def of_windows(size: Sequence[int], strides: Sizes, *, start: Pair, pool: Pair) 
         np.arange(one, dtype=np.int64).reshape([-1 if i == k else 1 for i in range(4)]) for k, one in enumerate(where)
     )
     h, w = start[0] + p * pool[0] + u, start[1] + q * pool[1] + v
-    places = np.broadcast_to(place(h, w), where)
+    places = np.broadcast_to(packed(h, w), where)
     return np.broadcast_to(h * strides[0] + w * strides[1], where).reshape(-1), places.reshape(-1)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.errors import DeviceError, OutOfMemoryError
+from minigrad.errors import DeviceError, NoDeviceError, OutOfMemoryError
 from minigrad.kernels.cuda.array import Array
 from minigrad.kernels.cuda.libcuda import NO_DEVICE, OUT_OF_MEMORY, UNSUPPORTED_PTX_VERSION, Library
 from minigrad.kernels.cuda.machine import forget
@@ -136,7 +136,7 @@ class Driver:
         count = c_int()
         status = library.cuInit_status(0) or library.cuDeviceGetCount_status(byref(count))
         if status == NO_DEVICE or not (status or count.value):
-            raise DeviceError("no GPU: NVIDIA's driver finds none (CUDA_VISIBLE_DEVICES may hide it)")
+            raise NoDeviceError("no GPU: NVIDIA's driver finds none (CUDA_VISIBLE_DEVICES may hide it)")
         if status:
             library.fail("cuInit", status)
         self.number = 0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_ubyte, c_uint, c_void_p
 from typing import Any, NoReturn
 
-from minigrad.errors import DeviceError, OutOfMemoryError
+from minigrad.errors import DeviceError, NoDeviceError, OutOfMemoryError
 
 NAME = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
@@ -66,7 +66,7 @@ class Library:
         try:
             handle = handle or ctypes.CDLL(NAME)
         except OSError:
-            raise DeviceError(f"no GPU: NVIDIA's driver library, {NAME}, is not installed") from None
+            raise NoDeviceError(f"no GPU: NVIDIA's driver library, {NAME}, is not installed") from None
         self._handle = handle
         for name, types in FUNCTIONS.items():
             try:

@@ -16,7 +16,7 @@ from minigrad.errors import DeviceError
 
 SIMULATED = bool(vars(config)["ENABLE_CUDASIM"])
 
-_making = threading.Lock()
+_making = threading.RLock()
 
 
 @functools.cache
@@ -28,22 +28,27 @@ def machine() -> Any:
     DeviceError
         If there is no GPU, no driver for it, or no compiler.
     """
+    found = driver()
+    if not SIMULATED and importlib.util.find_spec("numba_cuda") is None:
+        raise DeviceError(f"no compiler for the GPU: numba-cuda is not installed\nhint: {pip()}")
+    return found
+
+
+def driver() -> Any:
+    """The same, also where there is no compiler."""
     with _making:  # `cache` alone would let two threads make two, with streams that know nothing of each other
-        return _made()
+        return _driver()
 
 
 @functools.cache
-def _made() -> Any:
+def _driver() -> Any:
     if SIMULATED:
         from minigrad.kernels.cuda.simulator import Simulator
 
         return Simulator()
     from minigrad.kernels.cuda.driver import Driver
 
-    found = Driver()
-    if importlib.util.find_spec("numba_cuda") is None:
-        raise DeviceError(f"no compiler for the GPU: numba-cuda is not installed\nhint: {pip()}")
-    return found
+    return Driver()
 
 
 def is_available() -> bool:

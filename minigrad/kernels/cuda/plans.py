@@ -111,7 +111,7 @@ def _parts(terms: int, tile: Tile, wanted: int) -> int:
     return max(1, -(-terms // max(1, length)))
 
 
-def place(h: Any, w: Any) -> Any:
+def packed(h: Any, w: Any) -> Any:
     """Coordinates of a pixel as one number: they are added together, and carry nothing from one to the other."""
     return (h << 32) + w
 

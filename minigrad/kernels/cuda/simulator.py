@@ -52,7 +52,7 @@ class Together:
 class Alone:
     """What `cuda` means to a thread that runs while no other does."""
 
-    def place(self, *numbers: int) -> None:
+    def become(self, *numbers: int) -> None:
         """Be another thread: of a block, in it, of so many blocks, of so many threads."""
         self.blockIdx, self.threadIdx, self.gridDim, self.blockDim = (Dim3(number, 1, 1) for number in numbers)
 
@@ -218,7 +218,7 @@ class Simulator:
             with np.errstate(all="ignore"):
                 for block in range(blocks):
                     for thread in range(threads):
-                        alone.place(block, thread, blocks, threads)
+                        alone.become(block, thread, blocks, threads)
                         function(*given)
 
     def _argument(self, value: Any) -> Any:
