@@ -139,14 +139,14 @@ def blocks(request):
         patch.setattr(conv, "BROAD", 1)
         patch.setattr(conv, "PIXELS", 1)
         patch.setattr(stacks, "DEPTH", 2)
-        patch.setattr(stacks, "PANELS", 1)
+        patch.setattr(stacks, "ELEMENTS", 1)
         patch.setattr(depthwise, "POSITIONS", 30)
         patch.setattr(depthwise, "NARROW", 1)
-    for plan in runs.plan_runs, conv_pool._plan, depthwise._plan:
+    for plan in runs.plan_runs, conv_pool._plan, depthwise._plan, stacks._plan:
         plan.cache_clear()
     yield request.param
     patch.undo()
-    for plan in runs.plan_runs, conv_pool._plan, depthwise._plan:
+    for plan in runs.plan_runs, conv_pool._plan, depthwise._plan, stacks._plan:
         plan.cache_clear()
 
 

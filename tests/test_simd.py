@@ -15,6 +15,7 @@ from minigrad.kernels.cpu.simd import (
     as_floats,
     as_integers,
     broadcast,
+    broadcast_apart,
     collect,
     collect_lines,
     deal,
@@ -131,12 +132,14 @@ def test_rows_and_columns_repeat(dtype):
     lanes = simd.lanes(dtype)
 
     @jit
-    def product(out, a, b):
-        store(out, 0, 2 * lanes, 3, 2 * lanes, broadcast(a, 1, 3) * load(b, 0, 0, 1, 2) - full(dtype(1), 1, 1))
+    def product(out, a, b, pitch):
+        column = broadcast(a, 1, 3) if pitch == 1 else broadcast_apart(a, 1, pitch, 3)
+        store(out, 0, 2 * lanes, 3, 2 * lanes, column * load(b, 0, 0, 1, 2) - full(dtype(1), 1, 1))
 
-    a, b, out = numbers(dtype, 4), numbers(dtype, 2 * lanes), np.empty((3, 2 * lanes), dtype)
-    product(out.reshape(-1), a, b)
-    assert np.array_equal(out, a[1:, None] * b - dtype(1))
+    a, b, out = numbers(dtype, 8), numbers(dtype, 2 * lanes), np.empty((3, 2 * lanes), dtype)
+    for pitch in 1, 3:
+        product(out.reshape(-1), a, b, pitch)
+        assert np.array_equal(out, a[1 : 2 + 2 * pitch : pitch, None] * b - dtype(1))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

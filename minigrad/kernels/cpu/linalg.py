@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from minigrad.kernels.cpu.generic import KERNELS, quiet
 from minigrad.kernels.cpu.memory import zeros
-from minigrad.kernels.cpu.simd import lanes
-from minigrad.kernels.cpu.stacks import COLUMNS, products
+from minigrad.kernels.cpu.stacks import product, products
 
 Array = npt.NDArray[Any]
 
@@ -31,12 +30,7 @@ def matmul(x: Array, y: Array) -> Array:
         return _multiply_stacks(x, y)
     if x.dtype.kind != "f" or x.size * y.shape[1] <= SMALL:
         return _multiply(x, y)
-    fewest = min(len(x), y.shape[1])
-    if fewest < NARROW:
-        return _multiply_in_pieces(x, y)
-    if y.shape[1] == fewest and fewest < COLUMNS * lanes(x.dtype):
-        return np.ascontiguousarray(_multiply_tiles(y.T, x.T).T)
-    return _multiply_tiles(x, y)
+    return _multiply_in_pieces(x, y) if min(len(x), y.shape[1]) < NARROW else product(x, y)
 
 
 def linear(x: Array, weight: Array, bias: Array | None = None, *, residuals: bool) -> tuple[Array, tuple[Array, ...]]:
@@ -101,7 +95,3 @@ def _multiply_in_pieces(x: Array, y: Array) -> Array:
         else:
             out[:, piece] = _multiply(x, y[:, piece])
     return out
-
-
-def _multiply_tiles(x: Array, y: Array) -> Array:
-    return products(x[None], y[None, None])[0, 0]

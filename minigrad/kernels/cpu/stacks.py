@@ -1,8 +1,9 @@
-"""Products of stacks of matrices by tiles, from operands that are packed in the order in which tiles read them.
+"""Products of stacks of matrices by tiles.
 
-A thread computes some columns of a result at a time. It packs so many rows of y as a sum is long, by panels of as many
-columns as a tile is wide, and multiplies them by the rows of x, which are packed by tiles beforehand. Matrices y that
-meet the same x lie side by side, as if they were one: a panel may begin in one of them and end in the next.
+A thread computes a block of a result at a time: some rows, and some panels, which are as many columns as a tile is
+wide. The rows of x are read where they are. So are those of y, but where a panel is not whole, or where many tiles
+meet it: then it is packed first, in the order in which tiles read it. Matrices y that meet the same x lie side by side,
+as if they were one: a panel may begin in one of them and end in the next.
 """
 
 import functools
@@ -12,15 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from numba import prange
+from numba.np.unsafe.ndarray import to_fixed_tuple
 
-from minigrad.kernels.cpu.compiler import jit, kernel
+from minigrad.kernels.cpu.compiler import jit, kernel, shared
 from minigrad.kernels.cpu.generic import KERNELS
 from minigrad.kernels.cpu.memory import empty
 from minigrad.kernels.cpu.simd import (
-    broadcast,
+    BYTES,
+    broadcast_apart,
     fma,
     full,
-    lanes,
     load,
     load_part,
     registers,
@@ -33,12 +35,15 @@ from minigrad.kernels.cpu.threads import get_num_threads
 Array = npt.NDArray[Any]
 
 DEPTH = 160  # products in one sum, at most: a panel stays in the L1 cache, and rounding is bounded
-PANELS = 8  # packed together, at most: a thread's part of y stays in the L2 cache
-HEIGHT = 768  # rows of x that are multiplied by them: these stay there, too
+ELEMENTS = 1 << 16  # of y in a block, about: they stay in the L2 cache
+HEIGHT = 256  # rows of x in a block, at most: they stay there, too, and so do the block's results
+SHALLOW = 64  # products in one sum, up to which a block is computed row by row
+FEW = 128  # rows of x, up to which whole panels are not packed
 PIECES = 16  # of a sum of products for the threads to share, about; each has a sum of its own
+WORK = 1 << 20  # multiplications that are worth another thread
 
-COLUMNS = 2 if registers() > 16 else 1  # of a tile, in vectors
-ROWS = min(8, (registers() - 2) // COLUMNS)
+COLUMNS = 3 if registers() > 16 else 1  # of a tile, in vectors
+ROWS = min(8, (registers() - 1) // COLUMNS - 1)
 
 
 class Plan(NamedTuple):
@@ -51,11 +56,13 @@ class Plan(NamedTuple):
     pieces
         The parts of a sum of products.
     panels, chunks, parts
-        Panels in a chunk, chunks of the columns, and parts of the rows.
-    sums
-        Products in one sum.
+        Panels in a block, blocks of the columns, and blocks of the rows.
+    sums, rows
+        Products in one sum, and in a block: rows of y.
     left_columns, right_columns
         Whether x and y are in memory column by column.
+    packed
+        Whether all panels are packed, or just a last one that is no whole vectors.
     """
 
     groups: int
@@ -69,184 +76,299 @@ class Plan(NamedTuple):
     chunks: int
     parts: int
     sums: int
+    rows: int
     left_columns: bool
     right_columns: bool
+    packed: bool
+
+
+SIZE = len(Plan._fields)
+
+
+def product(x: Array, y: Array) -> Array:
+    """Multiply a matrix x (i j) by y (j k); nothing may be empty."""
+    (i, j), k = x.shape, y.shape[1]
+    return _multiply(x, y, (1, i, j, k), (i, k))
 
 
 def products(x: Array, y: Array) -> Array:
     """Multiply each of some matrices x (g i j) by several y (n g j k), to (n g i k); nothing may be empty."""
-    out = empty((*y.shape[:2], x.shape[1], y.shape[3]), x.dtype)
-    _multiply(out, x[None], y, len(y), 1, 1)
-    return out
+    (n, groups, j, k), i = y.shape, x.shape[1]
+    return _multiply(x, y, (groups, i, j, k), (n, groups, i, k), together=n)
 
 
 def sum_of_products(x: Array, y: Array) -> Array:
     """Sum the products of x (n g i j) and y (n g j k) over n, to (g i k); nothing may be empty."""
-    (n, groups, height, _), width = x.shape, y.shape[3]
-    pieces = min(n, -(-PIECES // (groups * -(-width // (COLUMNS * lanes(x.dtype))))))
-    out = empty((pieces, groups, height, width), x.dtype)
-    _multiply(out, x, y, 1, n, pieces)
+    (n, groups, i, j), k = x.shape, y.shape[3]
+    pieces = min(n, -(-PIECES // (groups * -(-k // (COLUMNS * BYTES // x.itemsize)))))
+    out = _multiply(x, y, (groups, i, j, k), (pieces, groups, i, k), added=n)
     return out[0] if pieces == 1 else KERNELS["sum"](out, axis=(0,), keepdims=False)
 
 
-def _multiply(out: Array, x: Array, y: Array, together: int, added: int, pieces: int) -> None:
-    (count, groups, height, depth), width, threads = x.shape, y.shape[3], get_num_threads()
-    wide = COLUMNS * lanes(x.dtype)
-    tiles, panels, others = -(-height // ROWS), -(-together * width // wide), groups * pieces
-    chunk = max(1, min(PANELS, panels * others // (4 * threads)))
-    chunks = -(-panels // chunk)
-    parts = min(tiles, max(-(-height // HEIGHT), 2 * threads // (chunks * others)))
-    sums = -(-depth // -(-depth // DEPTH))  # of about equal length
+def _multiply(
+    x: Array,
+    y: Array,
+    sizes: tuple[int, int, int, int],
+    shape: tuple[int, ...],
+    together: int = 1,
+    added: int = 1,
+) -> Array:
+    """Compute a result of that shape; where `added`, its first axis is that of the pieces."""
+    groups, i, j, k = sizes
     (flat_x, left), (flat_y, right) = _flat(x), _flat(y)
-    plan = Plan(groups, height, depth, width, together, added, pieces, chunk, chunks, parts, sums, left, right)
-    packed = empty((count * groups * tiles * depth * ROWS,), x.dtype)
-    scratch = empty((threads, (chunk * sums + ROWS + 1) * wide), x.dtype)
-    pack, multiply = _multiplier(lanes(x.dtype))
-    pack(packed, flat_x, plan)
-    multiply(out.reshape(-1), packed, flat_y, scratch, plan)
+    turned = right and together == 1 and i * k + (0 if left else i * j) < j * k  # fewer elements to transpose
+    if turned:
+        sizes, flat_x, left, flat_y, right = (groups, k, j, i), flat_y, False, flat_x, not left
+    lanes, pieces = BYTES // x.itemsize, shape[0] if added > 1 else 1
+    numbers, jobs, threads, size = _plan(*sizes, together, added, pieces, left, right, lanes, get_num_threads())
+    multiply, turn = _multiplier(lanes)
+    out = empty(shape, x.dtype)
+    flat = out.ravel()
+    scratch = empty((threads * size,), x.dtype) if size else flat
+    multiply(jobs, threads, flat, flat_x, flat_y, scratch, numbers)
+    if turned:
+        out = empty(shape, x.dtype)
+        turn(pieces * groups, 1, out.ravel(), flat, i, k)
+    return out
 
 
 def _flat(x: Array) -> tuple[Array, bool]:
     """The elements of a stack of matrices in memory's order, and whether that is column by column."""
-    if x.swapaxes(-1, -2).flags.c_contiguous and not x.flags.c_contiguous:
-        return x.swapaxes(-1, -2).reshape(-1), True
-    return np.ascontiguousarray(x).reshape(-1), False
+    if not x.flags.c_contiguous:
+        turned = x.swapaxes(-1, -2)
+        if turned.flags.c_contiguous:
+            return turned.ravel(), True
+    return x.ravel(), False
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _plan(
+    groups: int,
+    height: int,
+    depth: int,
+    width: int,
+    together: int,
+    added: int,
+    pieces: int,
+    left: bool,
+    right: bool,
+    lanes: int,
+    threads: int,
+) -> tuple[Array, int, int, int]:
+    """The numbers of a plan; how many jobs it has, for how many threads, and how much scratch each of them needs."""
+    wide, others = COLUMNS * lanes, groups * pieces
+    threads = max(1, min(threads, added * together * groups * height * depth * width // WORK))
+    sums = -(-depth // -(-depth // DEPTH))  # of about equal length
+    tiles, panels = -(-height // ROWS), -(-together * width // wide)
+    rows = min(depth, sums * (1 if left else max(1, ELEMENTS // (panels * wide) // sums)))
+    parts, chunks = -(-height // HEIGHT), -(-panels // max(1, ELEMENTS // (rows * wide)))
+    if others * chunks * parts % threads:
+        if height > together * width:
+            parts = min(tiles, -(-parts // threads) * threads)
+        else:
+            chunks = min(panels, -(-chunks // threads) * threads)
+    packed = right or height > FEW or (together > 1 and width % wide > 0)
+    scratch = (-(-panels // chunks) * rows + ROWS + 1) * wide if packed or width % lanes else 0
+    plan = Plan(
+        groups, height, depth, width, together, added, pieces, panels, chunks, parts, sums, rows, left, right, packed
+    )
+    return np.array(plan, np.int64), others * chunks * parts, threads, scratch
 
 
 @functools.cache
 def _multiplier(lanes: int) -> tuple[Callable[..., None], Callable[..., None]]:
-    """Compile the packing of x and the product, for elements of which a vector has so many."""
+    """Compile the product, for elements of which a vector has so many, and the transposition of a stack."""
     wide = COLUMNS * lanes
-    (tile_from_rows, tile_from_columns), (panels_from_rows, panels_from_columns) = (
-        packers(lanes, ROWS),
-        packers(lanes, wide),
-    )
+    pack_rows, pack_columns = packers(lanes)
+    multiply_tile = tiles(lanes)
 
     @kernel
-    def pack(packed: Any, x: Any, plan: Any) -> None:
-        """Copy x (matrices height depth) to (matrices tiles depth ROWS)."""
-        for tile in prange(plan.added * plan.groups * -(-plan.height // ROWS)):
-            pack_tile(packed, x, plan, tile)
-
-    @jit
-    def pack_tile(packed: Any, x: Any, plan: Any, tile: Any) -> None:
-        tiles = -(-plan.height // ROWS)
-        matrix, row, to = tile // tiles * plan.height * plan.depth, tile % tiles * ROWS, tile * plan.depth * ROWS
-        height = min(ROWS, plan.height - row)
-        if plan.left_columns:
-            tile_from_rows(packed[to:], 0, x, matrix + row, plan.height, plan.depth, height)
+    def multiply(jobs: Any, threads: Any, out: Any, x: Any, y: Any, scratch: Any, numbers: Any) -> None:
+        if threads == 1:  # a loop of threads has its price
+            multiply_blocks(out, x, y, scratch, numbers, 0, jobs)
         else:
-            tile_from_columns(packed[to:], 0, x, matrix + row * plan.depth, plan.depth, plan.depth, height)
-
-    @kernel
-    def multiply(out: Any, x: Any, y: Any, scratch: Any, plan: Any) -> None:
-        threads, jobs = len(scratch), plan.pieces * plan.groups * plan.chunks * plan.parts
-        for t in prange(threads):
-            for job in range(t * jobs // threads, (t + 1) * jobs // threads):
-                multiply_chunk(out, x, y, scratch[t], plan, job)
+            size = len(scratch) // threads
+            for t in prange(threads):
+                part = scratch[t * size : (t + 1) * size]
+                multiply_blocks(out, x, y, part, numbers, t * jobs // threads, (t + 1) * jobs // threads)
 
     @jit
-    def multiply_chunk(out: Any, x: Any, y: Any, packed: Any, plan: Any, job: Any) -> None:
+    def multiply_blocks(out: Any, x: Any, y: Any, packed: Any, numbers: Any, first: Any, stop: Any) -> None:
+        plan = Plan(*to_fixed_tuple(numbers, SIZE))  # type: ignore[call-arg]
+        for job in range(first, stop):
+            multiply_block(out, x, y, packed, plan, job)
+
+    @jit(forceinline=True)
+    def multiply_block(out: Any, x: Any, y: Any, packed: Any, plan: Any, job: Any) -> None:
         """Compute one part of the rows of a group's result, in one chunk of its columns; of a sum, one piece."""
         part, chunk, other = job % plan.parts, job // plan.parts % plan.chunks, job // plan.parts // plan.chunks
         group, piece = other % plan.groups, other // plan.groups
         tiles = -(-plan.height // ROWS)
-        begin, step = chunk * plan.panels * wide, plan.panels * wide
-        end = min(begin + step, plan.together * plan.width)
+        top, bottom = part * tiles // plan.parts, (part + 1) * tiles // plan.parts
+        begin = chunk * plan.panels // plan.chunks * wide
+        end = min((chunk + 1) * plan.panels // plan.chunks * wide, plan.together * plan.width)
         first, last = piece * plan.added // plan.pieces, (piece + 1) * plan.added // plan.pieces
-        spare = plan.panels * plan.sums * wide
+        rows, columns, deep = bottom - top, -(-(end - begin) // wide), plan.rows > SHALLOW
         for n in range(first, last):
-            for k in range(0, plan.depth, plan.sums):
-                count, fresh = min(plan.sums, plan.depth - k), n == first and k == 0
-                pack_chunk(packed, y, plan, n, group, begin, end, k, count)
-                for j in range(begin, end, wide):
-                    i, p = piece + j // plan.width, j % plan.width  # the result, and the column in it
-                    run = min(wide, end - j)
-                    for tile in range(part * tiles // plan.parts, (part + 1) * tiles // plan.parts):
-                        start = (((n * plan.groups + group) * tiles + tile) * plan.depth + k) * ROWS
-                        total = products(x, start, packed, (j - begin) * count, count)
-                        place = ((i * plan.groups + group) * plan.height + tile * ROWS) * plan.width + p
-                        height = min(ROWS, plan.height - tile * ROWS)
-                        if p + run <= plan.width:
-                            put(out, place, plan.width, height, run, total, fresh)
-                        else:
-                            put_across(out, place, plan, height, p, run, total, fresh, packed, spare)
+            for k in range(0, plan.depth, plan.rows):
+                count, fresh = min(plan.rows, plan.depth - k), n == first and k == 0
+                at = n, group, piece, k, count, fresh
+                pack(packed, y, plan, at, begin, end)
+                for outer in range(columns if deep else rows):
+                    for inner in range(rows if deep else columns):
+                        i, j = (inner, outer) if deep else (outer, inner)
+                        multiply_one(out, x, y, packed, plan, at, top + i, begin + j * wide, begin, end)
 
     @jit
-    def pack_chunk(
-        packed: Any, y: Any, plan: Any, n: Any, group: Any, begin: Any, end: Any, k: Any, count: Any
-    ) -> None:  # fmt: skip
-        """Copy rows k, k + 1, ... of matrices side by side, from column `begin` to `end`, to (panels count wide)."""
-        j = begin
+    def pack(packed: Any, y: Any, plan: Any, at: Any, begin: Any, end: Any) -> None:
+        """Copy the columns from `begin` to `end` of matrices side by side, or the last few, to (panels count wide)."""
+        n, group, _, k, count, _ = at
+        j, last = begin, (end - begin) % wide
+        if not plan.packed:
+            j = end - last if last % lanes else end
         while j < end:
             i, p = n + j // plan.width, j % plan.width
             run, start = min(end - j, plan.width - p), (i * plan.groups + group) * plan.depth * plan.width
             if plan.right_columns:
-                panels_from_columns(packed, j - begin, y, start + p * plan.depth + k, plan.depth, count, run)
+                pack_columns(packed, j - begin, y, start + p * plan.depth + k, plan.depth, count, run, wide)
             else:
-                panels_from_rows(packed, j - begin, y, start + k * plan.width + p, plan.width, count, run)
+                pack_rows(packed, j - begin, y, start + k * plan.width + p, plan.width, count, run)
             j += run
 
     @jit(forceinline=True)
-    def products(x: Any, tile: Any, y: Any, panel: Any, depth: Any) -> Any:
-        """A tile of the sums over k of x[k, m] * y[k, j]."""
-        total = full(x.dtype.type(0), ROWS, COLUMNS)
-        for k in range(depth):
-            total = fma(broadcast(x, tile + k * ROWS, ROWS), load(y, panel + k * wide, 0, 1, COLUMNS), total)
-        return total
-
-    @jit(forceinline=True)
-    def put(out: Any, place: Any, pitch: Any, height: Any, count: Any, total: Any, fresh: Any) -> None:
-        """out[m, j] (+)= total[m, j], for the tile's rows and elements that exist."""
-        if height == ROWS and count == wide:
-            if not fresh:
-                total = load(out, place, pitch, ROWS, COLUMNS) + total
-            store_whole(out, place, pitch, total)
-        else:
-            if not fresh:
-                total = load_part(out, place, pitch, ROWS, COLUMNS, height, count) + total
-            store(out, place, pitch, height, count, total)
+    def multiply_one(
+        out: Any, x: Any, y: Any, packed: Any, plan: Any, at: Any, tile: Any, j: Any, begin: Any, end: Any
+    ) -> None:
+        """Compute one tile, where rows meet the panel that begins with column j."""
+        n, group, piece, k, count, fresh = at
+        row, run = tile * ROWS, min(wide, end - j)
+        height = min(ROWS, plan.height - row)
+        i, p = (j // plan.width, j % plan.width) if plan.together > 1 else (0, j)  # the matrix, and the column in it
+        left, down, along = (n * plan.groups + group) * plan.height * plan.depth, plan.depth, 1
+        if plan.left_columns:
+            down, along = 1, plan.height
+        left += row * down + k * along
+        right, pitch, source = (j - begin) * count, wide, packed
+        if not plan.packed and run % lanes == 0:
+            right, pitch, source = (((n + i) * plan.groups + group) * plan.depth + k) * plan.width + p, plan.width, y
+        to = (((piece + i) * plan.groups + group) * plan.height + row) * plan.width + p
+        place, step, target = to, plan.width, out
+        whole = run % lanes == 0 and p + run <= plan.width
+        if not whole:
+            place, step, target = len(packed) - (ROWS + 1) * wide, wide, packed
+        over = fresh or not whole
+        for first in range(0, count, plan.sums):
+            depth = min(plan.sums, count - first)
+            multiply_tile(target, place, step, x, left, down, along, source, right, pitch, height, run, depth, over)
+            left, right, over = left + depth * along, right + depth * pitch, False
+        if not whole:
+            put(out, to, plan, height, p, run, fresh, packed, place)
 
     @jit
-    def put_across(
-        out: Any, place: Any, plan: Any, height: Any, p: Any, count: Any, total: Any, fresh: Any, spare: Any, at: Any
+    def put(
+        out: Any, place: Any, plan: Any, height: Any, p: Any, count: Any, fresh: Any, packed: Any, spare: Any
     ) -> None:
-        """The same where the tile's columns, from p on, belong to several matrices; by way of spare[at:]."""
-        store_whole(spare, at, wide, total)
+        """Bring packed[spare:], a tile of which some columns are meant, from p on, to the matrices they belong to."""
         j = 0
         while j < count:
             run = min(count - j, plan.width - p)
-            put(out, place, plan.width, height, run, load(spare, at + j, wide, ROWS, COLUMNS), fresh)
+            total = load(packed, spare + j, wide, ROWS, COLUMNS)
+            if not fresh:
+                total = load_part(out, place, plan.width, ROWS, COLUMNS, height, run) + total
+            store(out, place, plan.width, height, run, total)
             place += plan.groups * plan.height * plan.width - p
             j, p = j + run, 0
 
-    return pack, multiply
+    @shared
+    def turn(thread: Any, first: Any, stop: Any, out: Any, x: Any, height: Any, width: Any) -> None:
+        """Copy matrices (height width) that are in memory column by column."""
+        for i in range(first, stop):
+            start = i * height * width
+            pack_columns(out[start:], 0, x, start, height, height, width, width)
+
+    return multiply, turn
 
 
-@functools.cache
-def packers(lanes: int, size: int) -> tuple[Callable[..., None], Callable[..., None]]:
+def tiles(lanes: int) -> Callable[..., None]:
+    """Compile the product of up to ROWS rows and a panel, by the smallest tiles that hold it.
+
+    The rows x[left:], `down` apart, each element `along` from the last, meet the rows y[right:], which are a `pitch`
+    apart; of the panel, `run` columns are needed. The result, or what it adds to others that are there, goes to rows
+    of out[place:], a `step` apart.
+    """
+
+    def one(rows: int, columns: int) -> Callable[..., None]:
+        """A tile."""
+
+        @jit(inline="always")
+        def multiply(
+            out: Any, place: Any, step: Any, x: Any, left: Any, down: Any, along: Any, y: Any, right: Any, pitch: Any,
+            depth: Any, fresh: Any,
+        ) -> None:  # fmt: skip
+            total = full(x.dtype.type(0), rows, columns)
+            for k in range(depth):
+                column = broadcast_apart(x, left + k * along, down, rows)
+                total = fma(column, load(y, right + k * pitch, 0, 1, columns), total)
+            if not fresh:
+                total = load(out, place, step, rows, columns) + total
+            store_whole(out, place, step, total)
+
+        return multiply
+
+    def of(columns: int) -> Callable[..., None]:
+        """Tiles of so many vectors, or less."""
+        whole, four, two, last = (one(rows, columns) for rows in (ROWS, 4, 2, 1))
+        narrower = of(columns - 1) if columns > 1 else whole
+
+        @jit(inline="always" if columns < COLUMNS else "never")
+        def multiply(
+            out: Any, place: Any, step: Any, x: Any, left: Any, down: Any, along: Any, y: Any, right: Any, pitch: Any,
+            height: Any, run: Any, depth: Any, fresh: Any,
+        ) -> None:  # fmt: skip
+            if columns > 1 and run <= (columns - 1) * lanes:
+                narrower(out, place, step, x, left, down, along, y, right, pitch, height, run, depth, fresh)
+            elif height == ROWS:
+                whole(out, place, step, x, left, down, along, y, right, pitch, depth, fresh)
+            else:
+                if height & 4:
+                    four(out, place, step, x, left, down, along, y, right, pitch, depth, fresh)
+                    place, left = place + 4 * step, left + 4 * down
+                if height & 2:
+                    two(out, place, step, x, left, down, along, y, right, pitch, depth, fresh)
+                    place, left = place + 2 * step, left + 2 * down
+                if height & 1:
+                    last(out, place, step, x, left, down, along, y, right, pitch, depth, fresh)
+
+        return multiply
+
+    return of(COLUMNS)
+
+
+def packers(lanes: int) -> tuple[Callable[..., None], Callable[..., None]]:
     """Compile two ways to copy a matrix (count columns) from y[start:] to panels (count size).
 
     `first` is the place of its first column in them; what comes after the last one may be overwritten. One way is for
-    matrices in the order of rows, `pitch` apart, the other for those in the order of columns.
+    matrices in the order of rows, `pitch` apart, and panels as wide as a tile, the other for the order of columns.
     """
-    vectors = -(-size // lanes)
+    wide = COLUMNS * lanes
 
     @jit
     def from_rows(packed: Any, first: Any, y: Any, start: Any, pitch: Any, count: Any, columns: Any) -> None:
         for k in range(count):
             j = 0
             while j < columns:
-                lane, at = (first + j) % size, start + k * pitch + j
-                place = ((first + j) // size * count + k) * size + lane
-                if lane == 0 and j + size <= columns and size == vectors * lanes:
-                    store_whole(packed, place, 0, load(y, at, 0, 1, vectors))
+                lane, at = (first + j) % wide, start + k * pitch + j
+                place = ((first + j) // wide * count + k) * wide + lane
+                if lane == 0 and j + wide <= columns:
+                    store_whole(packed, place, 0, load(y, at, 0, 1, COLUMNS))
                 else:
-                    store(packed, place, 0, 1, size - lane, load_part(y, at, 0, 1, vectors, 1, columns - j))
-                j += size - lane
+                    store(packed, place, 0, 1, wide - lane, load_part(y, at, 0, 1, COLUMNS, 1, columns - j))
+                j += wide - lane
 
     @jit
-    def from_columns(packed: Any, first: Any, y: Any, start: Any, pitch: Any, count: Any, columns: Any) -> None:
+    def from_columns(
+        packed: Any, first: Any, y: Any, start: Any, pitch: Any, count: Any, columns: Any, size: Any
+    ) -> None:  # fmt: skip
         j = 0
         while j < columns:
             lane, at = (first + j) % size, start + j * pitch

@@ -29,6 +29,7 @@ from minigrad.kernels.cpu.simd.arithmetic import (
 )
 from minigrad.kernels.cpu.simd.memory import (
     broadcast,
+    broadcast_apart,
     load,
     load_at,
     load_first,
@@ -65,6 +66,7 @@ __all__ = [
     "as_floats",
     "as_integers",
     "broadcast",
+    "broadcast_apart",
     "collect",
     "collect_lines",
     "deal",

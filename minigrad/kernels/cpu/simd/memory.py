@@ -198,18 +198,29 @@ def load_at(typingctx: Any, x: Any, start: Any, offsets: Any, first: Any, column
 @intrinsic(prefer_literal=True)
 def broadcast(typingctx: Any, x: Any, start: Any, rows: Any) -> Any:
     """One vector a row, all lanes of row m being x[start + m]."""
+    return _broadcast(x, (x, start, rows), rows, None)
+
+
+@intrinsic(prefer_literal=True)
+def broadcast_apart(typingctx: Any, x: Any, start: Any, pitch: Any, rows: Any) -> Any:
+    """One vector a row, all lanes of row m being x[start + m * pitch]."""
+    return _broadcast(x, (x, start, pitch, rows), rows, pitch)
+
+
+def _broadcast(x: Any, args: tuple[Any, ...], rows: Any, pitch: Any) -> Any:
     tile = tile_of(x, number(rows), 1)
 
     def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
-        at = as_index(context, builder, start, values[1])
+        at = as_index(context, builder, args[1], values[1])
+        step = INDEX(1) if pitch is None else as_index(context, builder, pitch, values[2])
 
         def vector_at(m: int, v: int) -> Any:
-            place = address(context, builder, x, values[0], builder.add(at, INDEX(m)))
+            place = address(context, builder, x, values[0], builder.add(at, builder.mul(step, INDEX(m))))
             return splat(builder, builder.load(place), tile.lanes)
 
         return tile_from(builder, tile, vector_at)
 
-    return signature(tile, x, start, rows), emit
+    return signature(tile, *args), emit
 
 
 @intrinsic(prefer_literal=True)
