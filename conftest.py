@@ -1,6 +1,8 @@
 """What all tests share: the names that doctests may use, and threads that wait without burning the processor."""
 
 import os
+from collections.abc import Iterator
+from typing import Any
 
 # Read when OpenMP starts. Parallel test processes share the cores: a thread that spins at a barrier stops the others.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -17,6 +19,15 @@ collect_ignore = ["tests/oracles"]  # imports PyTorch and ONNX; tests/test_oracl
 def torch() -> object:
     """PyTorch, for tests that compare with it; without it they are skipped."""
     return pytest.importorskip("torch")
+
+
+@pytest.fixture
+def stub() -> Iterator[Any]:
+    """NVIDIA's driver library without a GPU."""
+    from tests import cuda_stub
+
+    with cuda_stub.installed() as library:
+        yield library
 
 
 @pytest.fixture(autouse=True)

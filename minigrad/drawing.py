@@ -101,7 +101,7 @@ def draw_graph(tensor: Tensor, names: Mapping[str, Tensor] | Iterable[tuple[str,
     """
     if tensor._node is None:
         raise GraphError("draw_graph: nothing was recorded\nhint: set requires_grad=True on the leaves first")
-    boxes = _boxes(tensor, dict(names))
+    boxes = _boxes(tensor._node, dict(names))
     if len(boxes) > MOST:
         raise ArgumentError(f"draw_graph: {len(boxes)} boxes, more than {MOST}, make no picture\nhint: draw a part")
     layers = _layers(boxes)
@@ -115,9 +115,9 @@ def draw_graph(tensor: Tensor, names: Mapping[str, Tensor] | Iterable[tuple[str,
 # ---- boxes -----------------------------------------------------------------------------------------------------------
 
 
-def _boxes(tensor: Tensor, names: dict[str, Tensor]) -> list[_Box]:
+def _boxes(root: Node, names: dict[str, Tensor]) -> list[_Box]:
     """All boxes with their edges, each below what it was computed from."""
-    order = graph.ancestors([tensor._node])  # type: ignore[list-item]
+    order = graph.ancestors([root])
     named = {x._node or id(x._array): name for name, x in names.items()}
     constants: dict[Node, list[_Box]] = {}
     for node in order:

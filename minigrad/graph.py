@@ -193,7 +193,7 @@ class Node:
         node = None
         if is_recording():
             node = self.parents[i] if i < len(self.parents) else self
-        return wrap(self.saved[i], node)  # type: ignore[index]
+        return wrap((self.saved or ())[i], node)
 
     def hook(self, key: Any, function: Callable[[Any], Any]) -> None:
         """Have sweeps show the complete cotangent to a function, until `unhook`."""

@@ -23,7 +23,7 @@ _PACKAGE = os.path.dirname(__file__) + os.sep
 _LINES: WeakKeyDictionary[Node, str] = WeakKeyDictionary()  # where each node was recorded, if in debug mode
 
 _watching = ContextVar("watching", default=False)
-_swept: ContextVar[Node | None] = ContextVar("swept", default=None)  # the node whose rule is running
+_swept: ContextVar[Node] = ContextVar("swept")  # the node whose rule is running
 _counting = threading.Lock()
 _active = 0
 
@@ -100,7 +100,7 @@ class _Watch:
     @staticmethod
     def pull(node: Node, g: Any, parents: Sequence[Node | None]) -> Sequence[Any]:
         """The cotangents that the op's rules give, each looked at."""
-        cotangents = _run_rule(node, node.op.pull, g, parents)  # type: ignore[union-attr]
+        cotangents = _run_rule(node, "pull", g, parents)
         for i, cotangent in enumerate(cotangents):
             _check(node, "backward", f"the cotangent of input {i}", cotangent, [("cotangent", g)])
         return cotangents
@@ -108,16 +108,16 @@ class _Watch:
     @staticmethod
     def push(node: Node, tangents: Sequence[Any]) -> Any:
         """The tangent that the op's rules give, looked at."""
-        tangent = _run_rule(node, node.op.push, tangents)  # type: ignore[union-attr]
+        tangent = _run_rule(node, "push", tangents)
         given = [(f"tangent {i}", one) for i, one in enumerate(tangents) if one is not None]
         _check(node, "tangent", "the result", tangent, given)
         return tangent
 
 
-def _run_rule(node: Node, rule: Callable[..., Any], *args: Any) -> Any:
+def _run_rule(node: Node, rule: str, *args: Any) -> Any:
     token = _swept.set(node)
     try:
-        return rule(node, *args)
+        return getattr(node.op, rule)(node, *args)
     finally:
         _swept.reset(token)
 
@@ -129,7 +129,8 @@ def _check(node: Node, rule: str, where: str, result: Any, given: Sequence[tuple
     if made:
         rows = [(name, "", one) for name, one in given]
         line = _LINES.get(node, "where it was called is not known: that was outside of minigrad.debug()")
-        raise NonFiniteError(f"{message(f'the {rule} of {node.op.name} {made} of {where}', rows)}\n{line}")  # type: ignore[union-attr]
+        headline = f"the {rule} of {node.op and node.op.name} {made} of {where}"
+        raise NonFiniteError(f"{message(headline, rows)}\n{line}")
 
 
 def _made(result: Any, given: Iterable[Any]) -> str | None:
@@ -160,7 +161,7 @@ def _caller() -> tuple[str, bool]:
     frame = sys._getframe(2)
     while frame.f_code.co_filename.startswith(_PACKAGE) and frame.f_back is not None:
         if frame.f_code is _run_rule.__code__:
-            return _LINES.get(_swept.get(), "in a sweep over what was recorded outside of minigrad.debug()"), True  # type: ignore[arg-type]
+            return _LINES.get(_swept.get(), "in a sweep over what was recorded outside of minigrad.debug()"), True
         frame = frame.f_back
     code, number = frame.f_code, frame.f_lineno
     text = linecache.getline(code.co_filename, number, frame.f_globals).strip()

@@ -3,8 +3,11 @@
 The functions are called through C, as those of the library are: what ctypes makes of an argument is tested too.
 """
 
+import contextlib
 import ctypes
+import importlib.util
 import re
+import struct
 from ctypes import (
     CFUNCTYPE,
     POINTER,
@@ -21,6 +24,8 @@ from ctypes import (
     memmove,
     memset,
 )
+
+import pytest
 
 OUT_OF_MEMORY, INVALID_VALUE, NO_DEVICE, INVALID_PTX, UNSUPPORTED_PTX_VERSION, ILLEGAL_ADDRESS = (
     2,
@@ -57,6 +62,38 @@ def c(*types):
         return method
 
     return mark
+
+
+@contextlib.contextmanager
+def installed():
+    """The library behind `machine()`, and kernels of which only the list of parameters is written."""
+    from minigrad.kernels.cuda import libcuda, ptx
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        stub = Stub(room=1 << 26)
+        monkeypatch.setattr(libcuda.ctypes, "CDLL", lambda name: stub)
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+        monkeypatch.setattr(ptx, "kept", written)
+        forget()
+        yield stub
+    forget()
+
+
+def forget():
+    from minigrad.kernels.cuda import compiler, machine
+
+    machine.machine.cache_clear()
+    machine._driver.cache_clear()
+    for kernel in compiler.KERNELS:
+        kernel._compiled.clear()
+
+
+def written(kernel, signature, capability):
+    from minigrad.kernels.cuda.driver import _code
+
+    assert capability == (9, 0)
+    parameters = sum(struct.calcsize(f"<{_code(kind)}") // 8 for kind in signature)
+    return "go", ".version 9.0\n.visible .entry go(" + ".param, " * parameters
 
 
 class Stub:

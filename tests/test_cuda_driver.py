@@ -18,35 +18,10 @@ from minigrad.kernels.cuda import machine as machines
 from minigrad.kernels.cuda.array import empty, from_numpy
 from minigrad.kernels.cuda.compiler import KERNELS, Kernel
 from minigrad.kernels.cuda.copies import to_numpy, zeros
-from minigrad.kernels.cuda.driver import Driver, Uploads, _code
+from minigrad.kernels.cuda.driver import Driver, Uploads
 from tests.cuda_stub import ILLEGAL_ADDRESS, NO_DEVICE, UNSUPPORTED_PTX_VERSION, Stub
 
 pytestmark = pytest.mark.skipif(machines.SIMULATED, reason="this process has numba's simulator")
-
-
-@pytest.fixture
-def stub(monkeypatch):
-    """The library behind `machine()`, and kernels of which only the list of parameters is written."""
-    stub = Stub(room=1 << 26)
-    monkeypatch.setattr(libcuda.ctypes, "CDLL", lambda name: stub)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
-    monkeypatch.setattr(ptx, "kept", written)
-    forget()
-    yield stub
-    forget()
-
-
-def forget():
-    machines.machine.cache_clear()
-    machines._driver.cache_clear()
-    for kernel in KERNELS:
-        kernel._compiled.clear()
-
-
-def written(kernel, signature, capability):
-    assert capability == (9, 0)
-    parameters = sum(struct.calcsize(f"<{_code(kind)}") // 8 for kind in signature)
-    return "go", ".version 9.0\n.visible .entry go(" + ".param, " * parameters
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from minigrad import doctor
 from minigrad.__main__ import main
 from minigrad.kernels.cuda import libcuda, ptx
 from tests.cuda_stub import UNSUPPORTED_PTX_VERSION
-from tests.test_cuda_driver import stub  # noqa: F401
 
 
 def lines(capsys):
@@ -35,7 +34,7 @@ def test_nothing_compiled_yet(monkeypatch, capsys, tmp_path):
     assert f"0 functions compiled, in {tmp_path}" in capsys.readouterr().out.replace("\n", " ")
 
 
-def test_without_numba_cuda_it_has_the_line_that_installs_it(stub, monkeypatch, capsys):  # noqa: F811
+def test_without_numba_cuda_it_has_the_line_that_installs_it(stub, monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert doctor.run() == 1
     report = capsys.readouterr().out
@@ -43,7 +42,7 @@ def test_without_numba_cuda_it_has_the_line_that_installs_it(stub, monkeypatch, 
     assert "hint: pip install 'numba-cuda[cu13]>=0.30,<0.31' 'cuda-toolkit==13.0.*'" in report
 
 
-def test_a_driver_older_than_the_compiler(stub, monkeypatch, capsys):  # noqa: F811
+def test_a_driver_older_than_the_compiler(stub, monkeypatch, capsys):
     monkeypatch.setattr(doctor, "_compiler", lambda capability: "numba-cuda 0.30.4 writes PTX 9.0")
     stub.version, stub.failing["cuModuleLoadDataEx"] = 12080, UNSUPPORTED_PTX_VERSION
     assert doctor.run() == 1
@@ -52,7 +51,7 @@ def test_a_driver_older_than_the_compiler(stub, monkeypatch, capsys):  # noqa: F
     assert "hint: pip install 'numba-cuda[cu12]>=0.30,<0.31' 'cuda-toolkit==12.8.*'" in report
 
 
-def test_a_gpu_that_computes_nonsense(stub, monkeypatch, capsys):  # noqa: F811
+def test_a_gpu_that_computes_nonsense(stub, monkeypatch, capsys):
     """The stub's kernels do nothing."""
     monkeypatch.setattr(doctor, "_compiler", lambda capability: "one")
     assert doctor.run() == 1

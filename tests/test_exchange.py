@@ -13,7 +13,6 @@ from minigrad.kernels.cuda import machine as machines
 from minigrad.kernels.cuda.array import from_numpy
 from minigrad.kernels.cuda.copies import to_numpy
 from minigrad.tensor import Tensor
-from tests.test_cuda_driver import stub  # noqa: F401
 
 DTYPES = ["float32", "float64", "int8", "int64", "uint8", "bool"]
 
@@ -108,7 +107,7 @@ def record(capsule):
     return exchange._Versioned.from_address(exchange._pointer(id(capsule), exchange.NEW))
 
 
-def test_the_fields_of_a_capsule(stub):  # noqa: F811
+def test_the_fields_of_a_capsule(stub):
     array = part()
     capsule = Tensor._wrap(array).__dlpack__(stream=77, max_version=(1, 1))
     one = record(capsule)
@@ -122,7 +121,7 @@ def test_the_fields_of_a_capsule(stub):  # noqa: F811
     assert Tensor._wrap(array).__dlpack_device__() == (2, 0)
 
 
-def test_the_consumer_waits_for_us_and_we_for_it(stub):  # noqa: F811
+def test_the_consumer_waits_for_us_and_we_for_it(stub):
     ours = machines.machine().stream
     capsule = part().__dlpack__(stream=77, max_version=(1, 0))
     (_, event, first), (_, then, awaited, _) = stub.calls("cuEventRecord", "cuStreamWaitEvent")[-2:]
@@ -146,7 +145,7 @@ def test_the_consumer_waits_for_us_and_we_for_it(stub):  # noqa: F811
     assert (gone, freed) == (("cuEventDestroy_v2", event), ("cuMemFreeAsync", address, ours))
 
 
-def test_a_capsule_that_nobody_took_gives_its_memory_back(stub):  # noqa: F811
+def test_a_capsule_that_nobody_took_gives_its_memory_back(stub):
     capsule = part().__dlpack__(stream=-1, max_version=(1, 0))
     address = record(capsule).tensor.data
     assert address in stub.memory
@@ -156,7 +155,7 @@ def test_a_capsule_that_nobody_took_gives_its_memory_back(stub):  # noqa: F811
     assert not exchange._lent
 
 
-def test_gpu_refusals(stub):  # noqa: F811
+def test_gpu_refusals(stub):
     array = part()
     with pytest.raises(BufferError, match="read-only"):
         array.__dlpack__()
@@ -170,7 +169,7 @@ def test_gpu_refusals(stub):  # noqa: F811
         mg.from_dlpack(Tensor._wrap(array), copy=False)
 
 
-def test_the_cuda_array_interface(stub):  # noqa: F811
+def test_the_cuda_array_interface(stub):
     array = part()
     assert Tensor._wrap(array).__cuda_array_interface__ == {
         "version": 3,
@@ -185,7 +184,7 @@ def test_the_cuda_array_interface(stub):  # noqa: F811
 
 
 @pytest.mark.parametrize("version", [None, (1, 0)])
-def test_what_comes_from_a_gpu_is_copied_before_it_may_go(stub, monkeypatch, version):  # noqa: F811
+def test_what_comes_from_a_gpu_is_copied_before_it_may_go(stub, monkeypatch, version):
     """The copy is a kernel: here the stub's memory is the host's, and numpy copies."""
     seen = []
 
@@ -218,7 +217,7 @@ def test_what_comes_from_a_gpu_is_copied_before_it_may_go(stub, monkeypatch, ver
     assert "cuEventRecord" in stub.names()[theirs_gone:]  # what follows the copy: their memory is given back
 
 
-def test_another_gpu(stub):  # noqa: F811
+def test_another_gpu(stub):
     class Theirs:
         def __dlpack_device__(self):
             return 2, 3
@@ -232,7 +231,7 @@ def test_another_gpu(stub):  # noqa: F811
 # ---- minigrad.cuda ---------------------------------------------------------------------------------------------------
 
 
-def test_the_module(stub):  # noqa: F811
+def test_the_module(stub):
     assert mg.cuda.is_available()
     assert mg.cuda.device_name() == "Stub 100"
     x = from_numpy(X)
@@ -245,7 +244,7 @@ def test_the_module(stub):  # noqa: F811
     assert stub.names()[-1] == "cuStreamSynchronize"
 
 
-def test_batches_go_to_the_gpu_beside_the_computation(stub):  # noqa: F811
+def test_batches_go_to_the_gpu_beside_the_computation(stub):
     from minigrad import data
 
     images = data.synthetic_scenes("train", per_class=1, size=(8, 8))

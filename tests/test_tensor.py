@@ -276,6 +276,17 @@ def test_integers_beyond_a_dtype_compare() -> None:
     assert (mg.tensor([1], dtype="uint8") == -1).tolist() == [False]
 
 
+@pytest.mark.parametrize("signed", [mg.tensor([-1, 2**63 - 1]), np.array([-1, 2**63 - 1]), np.int8(-1)], ids=type)
+def test_uint64_compares_with_signed_integers_exactly(signed: Any) -> None:
+    x = mg.asarray(np.array([2**64 - 1, 2**63 - 1], np.uint64))
+    numbers, others = [2**64 - 1, 2**63 - 1], [-1, -1 if isinstance(signed, np.int8) else 2**63 - 1]
+    for op in (operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge):
+        assert op(x, signed).tolist() == list(map(op, numbers, others))
+        assert op(signed, x).tolist() == list(map(op, others, numbers))
+    with pytest.raises(DtypeError, match=r"uint64 have no common integer dtype\nhint: convert one of them"):
+        x + signed
+
+
 def test_a_scalar_must_fit() -> None:
     with pytest.raises(ArgumentError, match="300 does not fit in uint8"):
         mg.ones(2, dtype="uint8") + 300
@@ -757,7 +768,20 @@ def test_options_have_the_names_of_the_array_api() -> None:
     same(mg.argsort(x, stable=True), [[1, 0], [0, 1]])
 
 
-@pytest.mark.parametrize("op", [mg.sign, mg.floor, mg.ceil])
+def test_what_is_not_zero() -> None:
+    x = mg.tensor([[0.0, NAN, -0.0], [-INF, 0.0, 2.0]])
+    rows, columns = mg.nonzero(x)
+    same(rows, [0, 1, 1], "int64")
+    same(columns, [1, 0, 2], "int64")
+    same(x[mg.nonzero(x)], [NAN, -INF, 2])
+    same(mg.argwhere(x.T > 1), [[2, 1]], "int64")
+    assert [one.shape for one in mg.nonzero(mg.zeros((2, 0, 3), dtype="bool"))] == [(0,)] * 3
+    assert mg.argwhere(mg.tensor(1)).shape == (1, 0)
+    with pytest.raises(ArgumentError, match="nonzero: x has no axes"):
+        mg.nonzero(mg.tensor(1.0))
+
+
+@pytest.mark.parametrize("op", [mg.sign, mg.floor, mg.ceil, mg.round])
 def test_steps_have_the_gradient_zero(op: Any) -> None:
     x = mg.tensor([0.5, -1.5], requires_grad=True)
     op(x).sum().backward()
@@ -770,7 +794,8 @@ def test_the_namespace_is_the_array_apis() -> None:
     assert x.__array_namespace__(api_version="2024.12") is mg
     wanted = (
         "abs add arange asarray astype bool concat e equal expand_dims eye float32 inf int64 isnan linspace matmul \
-        max mean nan newaxis permute_dims pi pow reshape squeeze stack std sum take_along_axis uint8 var where zeros"
+        max mean nan newaxis nonzero permute_dims pi pow reshape round squeeze stack std sum take_along_axis uint8 var \
+        where zeros"
     )
     missing = [name for name in wanted.split() if not hasattr(mg, name)]
     assert not missing
@@ -846,6 +871,7 @@ def image(*values: float, dtype: str = "float64") -> mg.Tensor:
         (mg.sign, [0.0, 2.0], [0, 0]),
         (mg.floor, [1.0], [0]),
         (mg.ceil, [1.0], [0]),
+        (mg.round, [0.5], [0]),
         (lambda x: mg.maximum(x, 1.0), [1.0, 2.0, 0.0], [0.5, 1, 0]),
         (lambda x: mg.minimum(x, 1.0), [1.0, 2.0, 0.0], [0.5, 0, 1]),
         (lambda x: mg.maximum(1.0, x), [1.0], [0.5]),

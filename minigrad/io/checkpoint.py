@@ -136,6 +136,8 @@ def _read_array(file: IO[bytes], size: int) -> np.ndarray:
     data = np.empty(size - file.tell(), np.uint8)
     for start in range(0, data.size, PART):  # zipfile holds what it reads twice
         part = data[start : start + PART]
-        if file.readinto(part) != part.size:  # type: ignore[attr-defined]
+        read = file.read(part.size)
+        if len(read) != part.size:
             raise DataError("an array is cut off")
+        part[:] = np.frombuffer(read, np.uint8)
     return data.view(dtype).reshape(shape, order="F" if fortran_order else "C")

@@ -52,6 +52,7 @@ from minigrad.ops.elementwise import (
     pow,
     relu,
     remainder,
+    round,
     sigmoid,
     sign,
     sin,
@@ -62,7 +63,17 @@ from minigrad.ops.elementwise import (
     where,
     where_positive,
 )
-from minigrad.ops.index import getitem, index_put, one_hot, scatter, scatter_along_axis, take, take_along_axis
+from minigrad.ops.index import (
+    argwhere,
+    getitem,
+    index_put,
+    nonzero,
+    one_hot,
+    scatter,
+    scatter_along_axis,
+    take,
+    take_along_axis,
+)
 from minigrad.ops.kinds import REGISTRY, Record
 from minigrad.ops.linalg import linear, matmul, tril, triu, vector_norm
 from minigrad.ops.loss import softmax_cross_entropy
@@ -87,4 +98,4 @@ from minigrad.ops.shape import (
 )
 from minigrad.ops.sorting import argsort, argtopk, sort, topk
 
-__all__ = sorted(REGISTRY)
+__all__ = sorted([*REGISTRY, "nonzero"])

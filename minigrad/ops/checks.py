@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import kernels
-from minigrad.dtypes import boolean, float32, is_floating, promote, weak
+from minigrad.dtypes import boolean, float32, is_floating, promote, uint64, weak
 from minigrad.errors import (
     ArgumentError,
     DtypeError,
@@ -72,6 +72,8 @@ def operands(op: str, names: Sequence[str], values: Sequence[Any], dtypes: str =
     if like is None:
         kinds = ", ".join(type(value).__name__ for value in values)
         raise OperandError(f"{op}: no tensor among the inputs ({kinds})\nhint: make one with minigrad.tensor(...)")
+    if dtypes == "comparable" and like.dtype.kind in "iu" and _without_common_integer(values):
+        return [operand(op, name, value, value.dtype, like) for name, value in zip(names, values, strict=True)]
     strong: list[np.dtype] = [value.dtype for value in values if isinstance(value, (Variable, np.ndarray))]
     dtype = promote(*strong) if len(set(strong)) > 1 else strong[0]
     for value in values:
@@ -93,6 +95,12 @@ def operands(op: str, names: Sequence[str], values: Sequence[Any], dtypes: str =
     return [operand(op, name, value, dtype, like) for name, value in zip(names, values, strict=True)]
 
 
+def _without_common_integer(values: Sequence[Any]) -> bool:
+    """Whether uint64 is beside a signed dtype: the kernels compare both exactly, and no integer dtype holds both."""
+    kinds = [value.dtype for value in values if isinstance(value, (Variable, np.ndarray, np.generic))]
+    return uint64 in kinds and all(kind.kind == "i" for kind in kinds if kind != uint64) and len(set(kinds)) > 1
+
+
 def _infinite(value: Any, dtype: np.dtype) -> Any:
     """An infinity for a python integer beyond an integer dtype: all numbers of the dtype compare with both alike."""
     if not isinstance(value, int) or np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
@@ -102,8 +110,6 @@ def _infinite(value: Any, dtype: np.dtype) -> Any:
 
 def operand(op: str, name: str, value: Any, dtype: np.dtype, like: Any) -> Any:
     """Turn one input into a variable of `dtype`."""
-    if isinstance(value, Variable):
-        return value if value.dtype == dtype else value.astype(dtype)  # type: ignore[attr-defined]
     if isinstance(value, (*SCALARS, np.generic)):
         try:
             return full((), value, dtype, like)
@@ -111,7 +117,8 @@ def operand(op: str, name: str, value: Any, dtype: np.dtype, like: Any) -> Any:
             raise ArgumentError(f"{op}: {name} = {value} does not fit in {dtype}") from None
     if isinstance(value, np.ndarray):
         return wrap(kernels.backend(like.device).from_numpy(value.astype(dtype)))
-    return variable(op, name, value)
+    value = variable(op, name, value)
+    return value if value.dtype == dtype else value.astype(dtype)
 
 
 def variable(op: str, name: str, value: Any) -> Any:

@@ -346,6 +346,42 @@ def one_hot(labels: Any, /, classes: int, *, dtype: Any = float32) -> Any:
     return (labels,), {"classes": count, "dtype": as_dtype(dtype)}
 
 
+# ---- places ----------------------------------------------------------------------------------------------------------
+
+
+def _places_oracle(x: Any) -> Any:
+    places = [place for place in np.ndindex(x.shape) if x[place]]
+    return np.array(places, int).reshape(len(places), x.ndim)
+
+
+@discrete(sample=lambda draw: ((draw.integers(draw.shape(), 0, 3) * 1.0,), {}), oracle=_places_oracle)
+def argwhere(x: Any, /) -> Any:
+    """Where x is not zero, in the order of its elements: (...) -> (count ndim).
+
+    >>> mg.argwhere(mg.tensor([[0.0, 5.0], [7.0, 0.0]]))
+    tensor([[0, 1],
+            [1, 0]])
+    """
+    return (variable("argwhere", "x", x),), {}
+
+
+def nonzero(x: Any, /) -> tuple[Any, ...]:
+    """Where x is not zero, one tensor of indices an axis: `x[mg.nonzero(x)]` are the elements themselves.
+
+    Raises
+    ------
+    ArgumentError
+        If x has no axes.
+
+    >>> mg.nonzero(mg.tensor([[0.0, 5.0], [7.0, 0.0]]))
+    (tensor([0, 1]), tensor([1, 0]))
+    """
+    ndim = len(variable("nonzero", "x", x).shape)
+    require(ndim > 0, ArgumentError, "nonzero: x has no axes", [("x", "", x)], "x != 0 says the same of one number")
+    places = argwhere.run(x)
+    return tuple([getitem.run(places, key=(slice(None), axis)) for axis in range(ndim)])
+
+
 # ---- one index an element, along one axis ----------------------------------------------------------------------------
 
 
@@ -445,6 +481,3 @@ def _places(op: str, indices: Any, axis: int, shape: tuple[int, ...], x: Any) ->
     headline = f"{op}: index {{}} is out of range for axis {at} with size {size}"
     require_within(indices, -size, size - 1, IndexingError, headline)
     return at, indices._array
-
-
-__all__ = ["getitem", "index_put", "one_hot", "scatter", "scatter_along_axis", "take", "take_along_axis"]

@@ -216,6 +216,3 @@ def min(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
     tensor([1., 5.])
     """
     return _some("min", axis, x, keepdims)
-
-
-__all__ = ["all", "any", "argmax", "argmin", "max", "mean", "min", "std", "sum", "var"]

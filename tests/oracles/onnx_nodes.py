@@ -437,6 +437,7 @@ NODES: dict[str, Function] = {
     "Sign": mg.sign,
     "Floor": mg.floor,
     "Ceil": mg.ceil,
+    "Round": mg.round,
     "Exp": mg.exp,
     "Log": mg.log,
     "Sqrt": mg.sqrt,
@@ -510,6 +511,7 @@ NODES: dict[str, Function] = {
     "ScatterElements": scatter_elements,
     "ScatterND": scatter_nd,
     "OneHot": one_hot,
+    "NonZero": lambda x: mg.argwhere(x).T,
     # products
     "MatMul": mg.matmul,
     "Gemm": gemm,

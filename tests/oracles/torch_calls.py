@@ -268,6 +268,10 @@ def one_hot(labels: Any, num_classes: int = -1) -> Any:
     return mg.one_hot(labels, classes, dtype=mg.int64)
 
 
+def nonzero(x: Any, as_tuple: bool = False) -> Any:
+    return mg.nonzero(x) if as_tuple else mg.argwhere(x)
+
+
 # ---- networks --------------------------------------------------------------------------------------------------------
 
 
@@ -470,6 +474,7 @@ OPS: dict[str, Function] = {
     "sqrt": mg.sqrt,
     "floor": mg.floor,
     "ceil": mg.ceil,
+    "round": mg.round,
     "exp": mg.exp,
     "expm1": mg.expm1,
     "log": mg.log,
@@ -613,6 +618,8 @@ OPS: dict[str, Function] = {
     "roll": roll,
     "tril": lambda x, diagonal=0: mg.tril(x, k=diagonal),
     "triu": lambda x, diagonal=0: mg.triu(x, k=diagonal),
+    "nonzero": nonzero,
+    "argwhere": mg.argwhere,
     "masked_select": masked_select,
     "index_select": index_select,
     "take": take,

@@ -104,6 +104,7 @@ for _function in (
 _ufunc(np.absolute, "abs")
 _ufunc(np.power, "pow")
 _kernel(np.where)
+_kernel(np.round)
 
 
 @_kernel
@@ -333,6 +334,12 @@ def _order(x: Array, axis: int, descending: bool) -> Array:
 def argtopk(x: Array, *, k: int, axis: int, largest: bool) -> Array:
     """Indices of the k first along an axis, after sorting."""
     return np.take(_order(x, axis, largest), np.arange(k), axis)
+
+
+@_kernel
+def argwhere(x: Array) -> Array:
+    """The places of what is not zero, a row each."""
+    return np.argwhere(x)
 
 
 @_kernel

@@ -22,7 +22,7 @@ _HOME = {
     "copies": ("to_numpy", "to_device", "reshape", "astype", "concat", "full"),
     "matrices": ("matmul", "linear", "linear_backward"),
     "conv": ("conv2d", "conv2d_input", "conv2d_weight"),
-    "indexing": (*("getitem", "scatter", "index_put", "take_along_axis", "scatter_along_axis", "one_hot"),),
+    "indexing": (*("getitem", "scatter", "index_put", "take_along_axis", "scatter_along_axis", "argwhere", "one_hot"),),
     "sorting": ("argsort", "argtopk"),
     "activations": (
         *("silu", "silu_backward", "softplus", "softplus_backward", "gelu", "gelu_backward"),

@@ -138,6 +138,13 @@ def _ceil(x: Any) -> Any:
     return -_floor(-x)
 
 
+def _round(x: Any) -> Any:
+    below, one = _floor(x), type(x)(1)
+    twice = (x - below) + (x - below)
+    up = twice > one or (twice == one and below % (one + one) == one)  # of two neighbours the even one
+    return below + one if up else below
+
+
 def _remainder(x: Any, y: Any) -> Any:
     return x % y
 
@@ -168,6 +175,7 @@ SAME: dict[str, Function] = {
     "square": lambda x: x * x,
     "floor": _floor,
     "ceil": _ceil,
+    "round": _round,
     "exp": lambda x: math.exp(x),
     "expm1": lambda x: math.expm1(x),
     "log": lambda x: math.log(x),

@@ -12,7 +12,7 @@ from numba import cuda
 
 from minigrad.kernels.cuda.array import Array, empty, from_numpy, row_major
 from minigrad.kernels.cuda.compiler import kernel
-from minigrad.kernels.cuda.copies import contiguous, same, zeros
+from minigrad.kernels.cuda.copies import contiguous, same, to_numpy, zeros
 from minigrad.kernels.cuda.division import divisor, quotient, split
 from minigrad.kernels.cuda.elementwise import compute, fill
 from minigrad.kernels.cuda.machine import SIMULATED
@@ -220,6 +220,11 @@ def add_ordered(n: Any, out: Any, g: Any, ordered: Any, places: Any, count: Any,
             total += g[first + places[first + low * inner[0]] * inner[0]]
             low += 1
         out[i] = total
+
+
+def argwhere(x: Array) -> Array:
+    """The places of what is not zero, found on the host: how many there are is the shape of the result."""
+    return from_numpy(np.argwhere(to_numpy(x)))
 
 
 def one_hot(labels: Array, *, classes: int, dtype: np.dtype) -> Array:
