@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from benchmarks import commands, report
+from benchmarks import bandwidth, commands, report
 from benchmarks.compare import BenchmarkError, Pace, Worker, compare
 from benchmarks.suites import NAMES, find, rows
 from demos.cli import run
@@ -207,3 +207,20 @@ def test_the_scene_demo_beside_its_twin(tmp_path, capfd):
 def test_a_side_that_fails_is_named():
     with Worker("ours", 1) as worker, pytest.raises(BenchmarkError, match=r"ours ended \['conv', 'no such row'\]"):
         worker.ask(load=["conv", "no such row"], layouts=["contiguous"])
+
+
+def test_bandwidth_beside_a_copy(monkeypatch, capsys):
+    monkeypatch.setattr(bandwidth, "median_time", lambda step, wait: step() is None or 0.001)
+    assert bandwidth.main(["--bytes", "2e5"]) == 0
+    _, _, head, *table = capsys.readouterr().out.splitlines()
+    assert head.split() == ["ms", "GB/s", "of", "a", "copy"]
+    assert [line.split("  ")[0] for line in table] == [name for name, _, _ in bandwidth.steps("cpu", 1)]
+    assert table[0].endswith("100%")
+
+
+def test_the_time_of_a_call_is_a_median():
+    waits, calls = [], []
+    seconds = bandwidth.median_time(lambda: calls.append(1), lambda: waits.append(len(calls)))
+    assert 0 < seconds < 1
+    assert len(waits) == 14
+    assert waits[-1] == len(calls)
