@@ -88,7 +88,7 @@ class _Desk(threading.local):
 
     def __init__(self, library: Library, context: int, several: bool) -> None:
         library.cuCtxSetCurrent(context)  # runs where a thread first comes by
-        self._again = (lambda: library.cuCtxSetCurrent(context)) if several else lambda: None
+        self.several, self._choose = several, lambda: library.cuCtxSetCurrent(context)
         self.block = ctypes.create_string_buffer(ARGUMENTS + 8 * MOST_ARGUMENTS)
         self.configuration = ctypes.addressof(self.block)
         first = self.configuration + ARGUMENTS
@@ -97,10 +97,10 @@ class _Desk(threading.local):
         self.address = c_void_p()
         self.to_address = byref(self.address)
 
-    def enter(self) -> "_Desk":
+    def enter(self) -> None:
         """See that the context is current."""
-        self._again()
-        return self
+        if self.several:
+            self._choose()
 
 
 @dataclass(frozen=True)
@@ -173,8 +173,13 @@ class Driver:
         OutOfMemoryError
             If there is too little even after all that is dead has been given back.
         """
-        desk, size, stream = self._desk.enter(), max(nbytes, 16), stream or self.stream
-        status = self._retried(lambda: self._allocate(desk.to_address, size, stream))
+        desk, size, stream = self._desk, max(nbytes, 16), stream or self.stream
+        if desk.several:
+            desk.enter()
+        status = self._allocate(desk.to_address, size, stream)
+        if status == OUT_OF_MEMORY:
+            self.release_memory()
+            status = self._allocate(desk.to_address, size, stream)
         if status == OUT_OF_MEMORY:
             headline = f"out of memory: {self.name} has no {nbytes:,} bytes for an array"
             hint = "smaller batches, or no_grad where no gradient is needed"
@@ -187,14 +192,6 @@ class Driver:
         """Give memory back, in stream order; runs where arrays die, so it raises nothing."""
         self._desk.enter()
         self._library.cuMemFreeAsync_status(address, self.stream)
-
-    def _retried(self, call: Callable[[], int]) -> int:
-        """The status of a call, which is tried again where there was too little memory."""
-        status = call()
-        if status == OUT_OF_MEMORY:
-            self.release_memory()
-            status = call()
-        return status
 
     def zeros(self, nbytes: int) -> Buffer:
         """Memory full of zeros, for what comes later in our stream."""
@@ -266,7 +263,10 @@ class Driver:
         names = (c_int * 2)(ERROR_LOG, ERROR_LOG_BYTES)
         values = (c_void_p * 2)(ctypes.addressof(log), len(log))
         load = self._library.cuModuleLoadDataEx_status
-        status = self._retried(lambda: load(byref(module), text.encode(), 2, names, values))
+        status = load(byref(module), text.encode(), 2, names, values)
+        if status == OUT_OF_MEMORY:
+            self.release_memory()
+            status = load(byref(module), text.encode(), 2, names, values)
         if status == UNSUPPORTED_PTX_VERSION:
             from minigrad.kernels.cuda import ptx
 
@@ -285,13 +285,16 @@ class Driver:
                 values += value
             else:
                 values.append(value)
-
-        def run() -> int:
-            desk = self._desk.enter()
+        for first in True, False:
+            desk = self._desk
+            if desk.several:
+                desk.enter()
             compiled.pack(desk.block, 0, blocks, 1, 1, threads, 1, 1, 0, self.stream, *values)
-            return self._launch(desk.configuration, compiled.function, desk.arguments, None)
-
-        status = self._retried(run)
+            status = self._launch(desk.configuration, compiled.function, desk.arguments, None)
+            if status != OUT_OF_MEMORY:
+                break
+            if first:
+                self.release_memory()
         if status:
             self._library.fail("cuLaunchKernelEx", status)
 

@@ -217,8 +217,9 @@ else:
     def _assembly(builder: Any, result: Any, operands: list[Any], text: str, constraints: str) -> Any:
         """A call of PTX; it may be moved and repeated unless it changes memory or needs all threads of a warp."""
         kind = ir.FunctionType(result, [operand.type for operand in operands])
-        stays = "memory" in constraints or ".sync." in text
-        return builder.call(ir.InlineAsm(kind, text, constraints, stays), operands)
+        together = ".sync." in text  # then it is not copied into branches either
+        assembly = ir.InlineAsm(kind, text, constraints, together or "memory" in constraints)
+        return builder.call(assembly, operands, attrs=("convergent",) if together else ())
 
     def _in_global(builder: Any, pointer: Any, index: Any) -> Any:
         """The address of an element as a number."""
