@@ -48,6 +48,9 @@ DOUBLE = {"sin": "arguments beyond 1e5 are reduced in float64", "cos": "as sin"}
 """What computes float32 by way of float64, in libdevice, and where."""
 
 
+WIDE = "elementwise.in_step", "norm.normalise", "norm.image_slopes", "random.draw", "products.tiled"
+"""What reads or writes by fours."""
+
 STORES = {
     *(80, 64, 32),  # 8 x 8 sums one by one and by fours, by tensor cores, or the largest of each four and which it is
     *(20, 24, 8),  # 4 x 4, and in float64, of which two are stored at once
@@ -285,7 +288,7 @@ def _judge(row: Row, text: str) -> str:
     exempt = any(re.search(rf"\b{name}\b", row.kernel) for name in DOUBLE)
     if floats == {"float32"} and ".f64" in text and not exempt:
         return "float64 in float32"
-    if row.kernel.startswith("elementwise.in_step") and floats == {"float32"} and not row.wide:
+    if row.kernel.startswith(WIDE) and floats == {"float32"} and not row.wide:
         return "no wide loads"
     if row.kernel.startswith("products.tiled") and len(re.findall(r"st\.global", text)) not in STORES:
         return "does not store its tile"

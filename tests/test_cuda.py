@@ -17,6 +17,7 @@ if not cuda.is_available():
 
 from minigrad.kernels.cuda import checks
 from minigrad.kernels.cuda.array import empty
+from minigrad.kernels.cuda.division import divisor
 from minigrad.kernels.cuda.elementwise import ABSENT, anyhow
 from minigrad.kernels.cuda.machine import SIMULATED, machine
 
@@ -88,7 +89,9 @@ def test_threads_alone_and_together_compute_the_same(monkeypatch: pytest.MonkeyP
 
     def run() -> np.ndarray:
         out = empty((5, 3), np.float32)
-        kernel.over(15, (5, 3), out, (3, 1), x._array, (3, 1), ABSENT, (0, 0), ABSENT, (0, 0))
+        kernel.over(
+            15, *zip(divisor(5), divisor(3), strict=True), out, (3, 1), x._array, (3, 1), ABSENT, (0, 0), ABSENT, (0, 0)
+        )
         return cuda.to_numpy(out)
 
     alone = run()

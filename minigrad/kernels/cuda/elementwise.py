@@ -11,7 +11,8 @@ from numba import cuda, int32, int64
 from minigrad.kernels import scalars
 from minigrad.kernels.cuda.array import Array, empty
 from minigrad.kernels.cuda.compiler import Kernel, kernel
-from minigrad.kernels.cuda.intrinsics import divided, load, load4, store4
+from minigrad.kernels.cuda.division import divisor, quotient
+from minigrad.kernels.cuda.intrinsics import load, load4, store4
 from minigrad.kernels.cuda.views import broadcast_to
 
 Function = Callable[..., Any]
@@ -31,15 +32,18 @@ def anyhow(f: Function, inputs: int, index: Any) -> Kernel:
     g = _of_three(f, inputs)
 
     @kernel
-    def each(n: Any, sizes: Any, out: Any, o: Any, x: Any, s: Any, y: Any, t: Any, z: Any, u: Any) -> None:
+    def each(
+        n: Any, sizes: Any, factors: Any, shifts: Any,
+        out: Any, o: Any, x: Any, s: Any, y: Any, t: Any, z: Any, u: Any,
+    ) -> None:  # fmt: skip
         for i in range(cuda.grid(1), n, cuda.gridsize(1)):
             rest, at, a, b, c = index(i), index(0), index(0), index(0), index(0)
             for axis in range(len(sizes) - 1, 0, -1):
-                rows = divided(rest, index(sizes[axis]))
+                rows = index(quotient(int64(rest), (sizes[axis], factors[axis], shifts[axis])))
                 step = index(rest - rows * index(sizes[axis]))
                 at, a = index(at + step * index(o[axis])), index(a + step * index(s[axis]))
                 b, c = index(b + step * index(t[axis])), index(c + step * index(u[axis]))
-                rest = index(rows)
+                rest = rows
             first, second = load(x, index(a + rest * index(s[0]))), load(y, index(b + rest * index(t[0])))
             out[index(at + rest * index(o[0]))] = g(first, second, load(z, index(c + rest * index(u[0]))))
 
@@ -82,7 +86,7 @@ def fill(out: Array, f: Function, *inputs: Array) -> Array:
     strides += [(0,) * len(sizes)] * len(absent)
     laid = [part for pair in zip((out, *operands), strides, strict=True) for part in pair]
     index = int32 if max(reach, out.size) < 2**31 - 2**24 else int64  # a stride's worth of threads further may be asked
-    anyhow(f, len(inputs), index).over(out.size, sizes, *laid)
+    anyhow(f, len(inputs), index).over(out.size, *zip(*map(divisor, sizes), strict=True), *laid)
     return out
 
 

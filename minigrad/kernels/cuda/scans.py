@@ -12,7 +12,7 @@ from minigrad.kernels.cuda.copies import contiguous
 from minigrad.kernels.cuda.division import divisor, split
 from minigrad.kernels.cuda.elementwise import SAME
 from minigrad.kernels.cuda.intrinsics import shared
-from minigrad.kernels.cuda.lanes import WARP, WARPS, bounds, in_parts, lanes, share
+from minigrad.kernels.cuda.lanes import EACH, WARP, WARPS, bounds, in_parts, lanes, share
 from minigrad.kernels.cuda.machine import machine
 from minigrad.kernels.cuda.reductions import along_lines
 from minigrad.kernels.cuda.views import lines
@@ -33,9 +33,9 @@ def _sum_up(out: Array, x: Array, outer: int, length: int, inner: int) -> None:
         totals = empty((n,), wide)
         share(along_lines(SAME["add"], wide), n, lanes(size, inner), totals, x, wide.type(0), *layout)
         _sum_up(before, totals, outer, chunks, inner)
-    if inner == 1:
-        if n:
-            across_chunks(wide)(n, machine().threads, out, x, before, wide.type(0), length, divisor(chunks), size)
+    if n and inner == 1 and length > EACH:
+        threads = min(machine().threads, 1 << (size - 1).bit_length())
+        across_chunks(wide)(n, threads, out, x, before, wide.type(0), length, divisor(chunks), size)
     else:
         down_chunks.over(n, out, x, before, wide.type(0), *layout)
 
