@@ -2,8 +2,8 @@
 
 The op table's samples, with their gradients, run on a machine that notes which kernels it is asked for and runs none of
 them. Each is compiled to PTX, and where NVIDIA's assembler is installed, to machine code. The table says what each
-takes; it fails where a kernel does not compile, spills registers, computes float32 by way of float64, or copies element
-by element what it should copy by fours.
+takes; it fails where a kernel does not compile, spills registers, computes float32 by way of float64, copies element by
+element what it should copy by fours, stores less than it summed up or is launched by nothing, and where an op has none.
 
     pip install 'numba-cuda[cu13]>=0.30,<0.31' 'cuda-toolkit==13.0.*' 'nvidia-cuda-nvcc==13.0.*' hypothesis
 """
@@ -190,9 +190,10 @@ def _layers() -> None:
                 ones((n, c, side, side)), ones((o, c // groups, window, window)), stride=stride, groups=groups
             )
             y.backward(mg.ones(y.shape, device="cuda"))
-    for side in 32, 8:
-        y = mg.conv2d_pool(ones((64, 64, side, side)), ones((64, 64, 3, 3)), ones((64,)), pool=2, relu=True, padding=1)
-        y.backward(mg.ones(y.shape, device="cuda"))
+    for side, dtype in (32, "float32"), (8, "float32"), (32, "float64"):
+        parts = (ones(shape, dtype=dtype) for shape in ((64, 64, side, side), (64, 64, 3, 3), (64,)))
+        y = mg.conv2d_pool(*parts, pool=2, relu=True, padding=1)
+        y.backward(mg.ones(y.shape, dtype=dtype, device="cuda"))
     for m, k, n in (2048, 2048, 2048), (256, 512, 15), (32, 500, 100), (15, 100_000, 15):
         for dtype in "float32", "float64":
             x, y = ones((m, k), dtype=dtype), ones((k, n), dtype=dtype)
