@@ -14,7 +14,7 @@ from minigrad.ops.samples import Call, Draw, Sample
 def _sample(distinct: bool) -> Sample:
     def sample(draw: Draw) -> Call:
         shape = draw.shape(min_dims=1)
-        x = draw.distinct(shape) if distinct else draw.integers(shape, 0, 3) * 1.0
+        x = draw.distinct(shape) if distinct else draw.integers(shape, 0, 2) * 1.0
         return (x,), {"axis": draw.integer(-len(shape), len(shape) - 1), "descending": draw.boolean()}
 
     return sample
