@@ -43,10 +43,11 @@ def _adjoint_of_second(g: Any, x: Any, y: Any) -> Any:
 def _matmul_sample(draw: Draw) -> Call:
     least = least_side(draw)
     i, j, k = (draw.integer(least, 4) for _ in range(3))
-    batch = draw.shape(max_dims=2, min_side=least)
-    left, right = (tuple(1 if draw.boolean() else size for size in batch[draw.integer(0, len(batch)) :]) for _ in "xy")
-    x = (j,) if draw.integer(0, 3) == 0 else (*left, i, j)
-    y = (j,) if draw.integer(0, 3) == 0 else (*right, j, k)
+    batch = draw.shape(min_dims=1, max_dims=2, min_side=least)
+    parts = [tuple(1 if draw.boolean() else size for size in batch[draw.integer(0, len(batch)) :]) for _ in "xy"]
+    left, right = draw.choice([((), ()), ((), ()), (batch, ()), (batch, ()), ((), batch), parts])
+    x = (j,) if draw.integer(0, 5) == 0 else (*left, i, j)
+    y = (j,) if draw.integer(0, 5) == 0 else (*right, j, k)
     return (draw.array(x), draw.array(y)), {}
 
 

@@ -218,7 +218,7 @@ MUTANTS = (
         "matmul: transposed adjoint",
         "y @ g.T in place of g @ y.T",
         edit(linalg._adjoint_of_first, "return g @ y.mT", "return y @ g.mT"),
-        ("test_ops::test_derivatives[matmul]",),
+        ("test_ops::test_derivatives[matmul]", "test_ops::test_derivatives[linear]"),
     ),
     Mutant(
         "matmul: batch",
