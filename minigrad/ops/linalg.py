@@ -87,7 +87,8 @@ def matmul(x: Any, y: Any, /) -> Any:
     tensor([-1., -1.])
     """
     inputs = x, y = operands("matmul", ("x", "y"), (x, y), "numeric")
-    if len(x.shape) == len(y.shape) == 2 and x.shape[1] == y.shape[0]:
+    left, right = x._array.shape, y._array.shape
+    if len(left) == len(right) == 2 and left[1] == right[0]:
         return inputs, {}
     rows = [
         ("x", "j" if len(x.shape) == 1 else "... i j", x),

@@ -34,7 +34,7 @@ from minigrad.kernels.cpu.threads import get_num_threads
 
 Array = npt.NDArray[Any]
 
-DEPTH = 160  # products in one sum, at most: a panel stays in the L1 cache, and rounding is bounded
+DEPTH = 256  # products in one sum, at most, which bounds rounding
 ELEMENTS = 1 << 16  # of y in a block, about: they stay in the L2 cache
 HEIGHT = 256  # rows of x in a block, at most: they stay there, too, and so do the block's results
 SHALLOW = 64  # products in one sum, up to which a block is computed row by row
@@ -114,21 +114,21 @@ def _multiply(
     added: int = 1,
 ) -> Array:
     """Compute a result of that shape; where `added`, its first axis is that of the pieces."""
-    groups, i, j, k = sizes
-    (flat_x, left), (flat_y, right) = _flat(x), _flat(y)
-    turned = right and together == 1 and i * k + (0 if left else i * j) < j * k  # fewer elements to transpose
-    if turned:
-        sizes, flat_x, left, flat_y, right = (groups, k, j, i), flat_y, False, flat_x, not left
-    lanes, pieces = BYTES // x.itemsize, shape[0] if added > 1 else 1
-    numbers, jobs, threads, size = _plan(*sizes, together, added, pieces, left, right, lanes, get_num_threads())
-    multiply, turn = _multiplier(lanes)
+    (x, left), (y, right) = _flat(x), _flat(y)
+    pieces = shape[0] if added > 1 else 1
+    turned, plan, jobs, threads, size = _plan(
+        *sizes, together, added, pieces, left, right, x.itemsize, get_num_threads()
+    )
+    multiply, turn = _multiplier(x.itemsize)
     out = empty(shape, x.dtype)
     flat = out.ravel()
     scratch = empty((threads * size,), x.dtype) if size else flat
-    multiply(jobs, threads, flat, flat_x, flat_y, scratch, numbers)
-    if turned:
-        out = empty(shape, x.dtype)
-        turn(pieces * groups, 1, out.ravel(), flat, i, k)
+    if not turned:
+        multiply(jobs, threads, flat, x, y, scratch, plan)
+        return out
+    multiply(jobs, threads, flat, y, x, scratch, plan)
+    out = empty(shape, x.dtype)
+    turn(pieces * sizes[0], 1, out.ravel(), flat, shape[-2], shape[-1])
     return out
 
 
@@ -152,11 +152,22 @@ def _plan(
     pieces: int,
     left: bool,
     right: bool,
-    lanes: int,
+    itemsize: int,
     threads: int,
-) -> tuple[Array, int, int, int]:
-    """The numbers of a plan; how many jobs it has, for how many threads, and how much scratch each of them needs."""
-    wide, others = COLUMNS * lanes, groups * pieces
+) -> tuple[bool, Array, int, int, int]:
+    """Plan a product.
+
+    Returns
+    -------
+    tuple
+        Whether the transposed operands are to be multiplied, in reverse, as then less has to be turned over; the
+        numbers of the plan; how many jobs it has, for how many threads, and how much scratch each of them needs.
+    """
+    turned = right and together == 1 and height * width + (0 if left else height * depth) < depth * width
+    if turned:
+        height, width, left, right = width, height, False, not left
+    lanes, others = BYTES // itemsize, groups * pieces
+    wide = COLUMNS * lanes
     threads = max(1, min(threads, added * together * groups * height * depth * width // WORK))
     sums = -(-depth // -(-depth // DEPTH))  # of about equal length
     tiles, panels = -(-height // ROWS), -(-together * width // wide)
@@ -172,12 +183,13 @@ def _plan(
     plan = Plan(
         groups, height, depth, width, together, added, pieces, panels, chunks, parts, sums, rows, left, right, packed
     )
-    return np.array(plan, np.int64), others * chunks * parts, threads, scratch
+    return turned, np.array(plan, np.int64), others * chunks * parts, threads, scratch
 
 
 @functools.cache
-def _multiplier(lanes: int) -> tuple[Callable[..., None], Callable[..., None]]:
-    """Compile the product, for elements of which a vector has so many, and the transposition of a stack."""
+def _multiplier(itemsize: int) -> tuple[Callable[..., None], Callable[..., None]]:
+    """Compile the product, for elements of so many bytes, and the transposition of a stack."""
+    lanes = BYTES // itemsize
     wide = COLUMNS * lanes
     pack_rows, pack_columns = packers(lanes)
     multiply_tile = tiles(lanes)
@@ -354,16 +366,18 @@ def packers(lanes: int) -> tuple[Callable[..., None], Callable[..., None]]:
 
     @jit
     def from_rows(packed: Any, first: Any, y: Any, start: Any, pitch: Any, count: Any, columns: Any) -> None:
-        for k in range(count):
-            j = 0
-            while j < columns:
-                lane, at = (first + j) % wide, start + k * pitch + j
-                place = ((first + j) // wide * count + k) * wide + lane
-                if lane == 0 and j + wide <= columns:
-                    store_whole(packed, place, 0, load(y, at, 0, 1, COLUMNS))
-                else:
-                    store(packed, place, 0, 1, wide - lane, load_part(y, at, 0, 1, COLUMNS, 1, columns - j))
-                j += wide - lane
+        j = 0
+        while j < columns:
+            lane, at = (first + j) % wide, start + j
+            place, run = (first + j) // wide * count * wide + lane, min(wide - lane, columns - j)
+            if run == wide:
+                for k in range(count):
+                    store_whole(packed, place + k * wide, 0, load(y, at + k * pitch, 0, 1, COLUMNS))
+            else:
+                for k in range(count):
+                    part = load_part(y, at + k * pitch, 0, 1, COLUMNS, 1, run)
+                    store(packed, place + k * wide, 0, 1, wide - lane, part)
+            j += run
 
     @jit
     def from_columns(
