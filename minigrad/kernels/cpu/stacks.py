@@ -62,7 +62,7 @@ class Plan(NamedTuple):
     left_columns, right_columns
         Whether x and y are in memory column by column.
     packed
-        Whether all panels are packed, or just a last one that is no whole vectors.
+        Whether panels are packed.
     """
 
     groups: int
@@ -178,8 +178,9 @@ def _plan(
             parts = min(tiles, -(-parts // threads) * threads)
         else:
             chunks = min(panels, -(-chunks // threads) * threads)
-    packed = right or height > FEW or (together > 1 and width % wide > 0)
-    scratch = (-(-panels // chunks) * rows + ROWS + 1) * wide if packed or width % lanes else 0
+    broken = width % wide > 0 if together > 1 else width < wide and width % lanes > 0
+    packed = right or height > FEW or broken
+    scratch = ((-(-panels // chunks) * rows if packed else 0) + ROWS + 1) * wide if packed or width % lanes else 0
     plan = Plan(
         groups, height, depth, width, together, added, pieces, panels, chunks, parts, sums, rows, left, right, packed
     )
@@ -225,7 +226,8 @@ def _multiplier(itemsize: int) -> tuple[Callable[..., None], Callable[..., None]
             for k in range(0, plan.depth, plan.rows):
                 count, fresh = min(plan.rows, plan.depth - k), n == first and k == 0
                 at = n, group, piece, k, count, fresh
-                pack(packed, y, plan, at, begin, end)
+                if plan.packed:
+                    pack(packed, y, plan, at, begin, end)
                 for outer in range(columns if deep else rows):
                     for inner in range(rows if deep else columns):
                         i, j = (inner, outer) if deep else (outer, inner)
@@ -233,11 +235,9 @@ def _multiplier(itemsize: int) -> tuple[Callable[..., None], Callable[..., None]
 
     @jit
     def pack(packed: Any, y: Any, plan: Any, at: Any, begin: Any, end: Any) -> None:
-        """Copy the columns from `begin` to `end` of matrices side by side, or the last few, to (panels count wide)."""
+        """Copy the columns from `begin` to `end` of matrices side by side to (panels count wide)."""
         n, group, _, k, count, _ = at
-        j, last = begin, (end - begin) % wide
-        if not plan.packed:
-            j = end - last if last % lanes else end
+        j = begin
         while j < end:
             i, p = n + j // plan.width, j % plan.width
             run, start = min(end - j, plan.width - p), (i * plan.groups + group) * plan.depth * plan.width
@@ -260,21 +260,25 @@ def _multiplier(itemsize: int) -> tuple[Callable[..., None], Callable[..., None]
         if plan.left_columns:
             down, along = 1, plan.height
         left += row * down + k * along
-        right, pitch, source = (j - begin) * count, wide, packed
-        if not plan.packed and run % lanes == 0:
-            right, pitch, source = (((n + i) * plan.groups + group) * plan.depth + k) * plan.width + p, plan.width, y
         to = (((piece + i) * plan.groups + group) * plan.height + row) * plan.width + p
-        place, step, target = to, plan.width, out
-        whole = run % lanes == 0 and p + run <= plan.width
+        right, pitch, source, shift = (j - begin) * count, wide, packed, 0
+        if not plan.packed:
+            right, pitch, source = (((n + i) * plan.groups + group) * plan.depth + k) * plan.width + p, plan.width, y
+            shift = -run % lanes  # the last panel begins earlier, to be whole vectors; what they share is the same
+        whole = (run + shift) % lanes == 0 and p + run <= plan.width
+        if shift and (plan.sums < plan.depth or plan.added > 1):
+            whole = False  # what they share must not be added twice
+        place, step, target = to - shift, plan.width, out
         if not whole:
             place, step, target = len(packed) - (ROWS + 1) * wide, wide, packed
+        right, run = right - shift, run + shift
         over = fresh or not whole
         for first in range(0, count, plan.sums):
             depth = min(plan.sums, count - first)
             multiply_tile(target, place, step, x, left, down, along, source, right, pitch, height, run, depth, over)
             left, right, over = left + depth * along, right + depth * pitch, False
         if not whole:
-            put(out, to, plan, height, p, run, fresh, packed, place)
+            put(out, to, plan, height, p, run - shift, fresh, packed, place + shift)
 
     @jit
     def put(
