@@ -17,7 +17,7 @@ LAYERS = ["omp", "workqueue"]
 def run(*arguments, **variables):
     """The output of a Python process that has finished without a word on stderr, but for that it compiles."""
     done = subprocess.run(
-        [sys.executable, *arguments], env={**os.environ, **variables}, capture_output=True, text=True, timeout=120
+        [sys.executable, *arguments], env={**os.environ, **variables}, capture_output=True, text=True, timeout=300
     )
     assert [line for line in done.stderr.splitlines() if not line.startswith("minigrad compiles")] == []
     assert done.returncode == 0
@@ -85,7 +85,9 @@ def train(seed, steps=2):
     mg.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(2, 6, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(), nn.BatchNorm2d(6),
-        nn.Conv2d(6, 8, 3, stride=2, groups=2), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(96, 70), nn.Linear(70, 5),
+        nn.Conv2d(6, 6, 3, padding=1, groups=6), nn.Conv2d(6, 8, 3, stride=2, groups=2), nn.Conv2d(8, 64, 1),
+        nn.MaxPool2d(3, 1, padding=1), nn.Conv2d(64, 64, 1), nn.AvgPool2d(3, 1, padding=1), nn.AvgPool2d(2),
+        nn.Flatten(), nn.Linear(768, 70), nn.Linear(70, 5),
     )
     for parameter in model.parameters():
         parameter.assign(mg.tensor(draw.standard_normal(parameter.shape).astype(np.float32) / 8))

@@ -80,9 +80,9 @@ event.register("numba:compile", WATCH)
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function of arrays and numbers, whose `prange` loops run on `threads.get_num_threads()` threads.
 
-    Several Python threads may call it: where numba has neither OpenMP nor TBB, whose threads can be shared, the
-    calls wait for each other. In a forked process that has lost its threads the loops are compiled again, as ordinary
-    ones: OpenMP would end the process.
+    For one thread they are ordinary loops: those compile in half the time, and a forked process that has lost
+    its threads needs them, as OpenMP would end it. Several Python threads may call it: where numba has neither OpenMP
+    nor TBB, whose threads can be shared, the calls of several threads each wait for each other.
 
     >>> @kernel
     ... def halve(x, y):
@@ -99,9 +99,9 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def call(*args: Any) -> Any:
-        if threads.alone:
-            return serial()(*args)
         count = threads.get_num_threads()
+        if count == 1:
+            return serial()(*args)
         if _threads.count != count:
             _threads.use(count)
         if _threads.shared:
@@ -125,19 +125,19 @@ def shared(part: Callable[..., None]) -> Callable[..., None]:
     >>> x
     array([0.5, 1.5, 2. ])
     """
-    some = jit(part)
+    alone, some = _compile(part), jit(part)
 
     @kernel
     def share(count: Any, threads: Any, args: Any) -> None:
-        if threads == 1:  # a loop of threads has its price
-            some(0, 0, count, *args)
-        else:
-            for t in numba.prange(threads):
-                some(t, t * count // threads, (t + 1) * count // threads, *args)
+        for t in numba.prange(threads):
+            some(t, t * count // threads, (t + 1) * count // threads, *args)
 
     @functools.wraps(part)
     def call(count: int, threads: int, *args: Any) -> None:
-        share(count, threads, args)
+        if threads == 1:
+            alone(0, 0, count, *args)
+        else:
+            share(count, threads, args)
 
     return call
 
