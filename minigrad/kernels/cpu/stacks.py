@@ -40,7 +40,7 @@ HEIGHT = 256  # rows of x in a block, at most: they stay there, too, and so do t
 SHALLOW = 64  # products in one sum, up to which a block is computed row by row
 FEW = 128  # rows of x, up to which whole panels are not packed
 PIECES = 16  # of a sum of products for the threads to share, about; each has a sum of its own
-WORK = 1 << 20  # multiplications that are worth another thread
+WORK = 1 << 19  # multiplications that are worth another thread
 
 COLUMNS = 3 if registers() > 16 else 1  # of a tile, in vectors
 ROWS = min(8, (registers() - 1) // COLUMNS - 1)
