@@ -84,6 +84,26 @@ def pointwise_convolutions(draw, special=False):
 
 
 @st.composite
+def depthwise_convolutions(draw, special=False):
+    """The same with a kernel for each channel, over lines of one vector or several."""
+    channels, kernel, stride, dilation = (
+        draw(st.integers(2, 5)),
+        draw(pairs(1, 9)),
+        draw(pairs(1, 3)),
+        draw(pairs(1, 2)),
+    )
+    padding = draw(pairs(0, 5))
+    least = [max(1, dilation[a] * (kernel[a] - 1) + 1 - 2 * padding[a]) for a in (0, 1)]
+    image = [least[0] + draw(st.integers(0, 9)), least[1] + draw(st.integers(10, 60))]
+    size = [output_size(image[a], kernel[a], stride[a], padding[a], dilation[a]) for a in (0, 1)]
+    n = draw(st.integers(1, 3))
+    x = draw(arrays((n, channels, *image), special=special))
+    weight = draw(arrays((channels, 1, *kernel), x.dtype))
+    g = draw(arrays((n, channels, *size), x.dtype, special))
+    return x, weight, g, {"stride": stride, "padding": padding, "dilation": dilation, "groups": channels}
+
+
+@st.composite
 def pools(draw, dilated=False, special=False):
     """x, g and the options of a pooling that fits."""
     kernel, stride = draw(pairs(1, 4)), draw(pairs(1, 5))
@@ -140,13 +160,15 @@ def blocks(request):
         patch.setattr(conv, "PIXELS", 1)
         patch.setattr(stacks, "DEPTH", 2)
         patch.setattr(stacks, "ELEMENTS", 1)
-        patch.setattr(depthwise, "POSITIONS", 30)
+        patch.setattr(depthwise, "TALL", 2)
+        patch.setattr(lines_of_pools, "ELEMENTS", 1)
         patch.setattr(depthwise, "NARROW", 1)
-    for plan in runs.plan_runs, conv_pool._plan, depthwise._plan, stacks._plan:
+    plans = runs.plan_runs, conv_pool._plan, depthwise._plan, lines_of_pools.plan_lines, stacks._plan
+    for plan in plans:
         plan.cache_clear()
     yield request.param
     patch.undo()
-    for plan in runs.plan_runs, conv_pool._plan, depthwise._plan, stacks._plan:
+    for plan in plans:
         plan.cache_clear()
 
 
@@ -218,7 +240,7 @@ def magnitude(name, *inputs, **options):
 @pytest.mark.usefixtures("blocks")
 @pytest.mark.parametrize("special", [False, True])
 class TestConvolution:
-    cases = pytest.mark.parametrize("cases", [convolutions, pointwise_convolutions])
+    cases = pytest.mark.parametrize("cases", [convolutions, pointwise_convolutions, depthwise_convolutions])
 
     @cases
     @several

@@ -1,5 +1,6 @@
 """Tiles of vectors, at every width of the machine's registers: the bits must be those of numpy's plain arithmetic."""
 
+import itertools
 import os
 import platform
 import subprocess
@@ -23,11 +24,13 @@ from minigrad.kernels.cpu.simd import (
     first_lane,
     first_true,
     fma,
+    fma_rows,
     full,
     full_like,
     is_nan,
     load,
     load_at,
+    load_every,
     load_first,
     load_grid,
     load_line,
@@ -115,16 +118,60 @@ def test_places_of_a_table(dtype):
 
     @jit
     def gather(out, x, offsets, count):
-        store(out, 0, 0, 1, 3 * lanes, load_at(x, 1, offsets, 1, 3, None))
-        store(out, 3 * lanes, 0, 1, 3 * lanes, load_at(x, 1 + lanes - count, offsets, 1, 3, count))
+        store(out, 0, 3 * lanes, 2, 3 * lanes, load_at(x, 1, 4, 2, offsets, 1, 3, None))
+        store(out, 6 * lanes, 0, 1, 3 * lanes, load_at(x, 1 + lanes - count, 0, 1, offsets, 1, 3, count))
 
-    x, offsets = numbers(dtype, 1 + 3 * lanes), np.array([99, 2 * lanes, 0, 5], np.intp)
+    x, offsets = numbers(dtype, 5 + 3 * lanes), np.array([99, 2 * lanes, 0, 5], np.intp)
     for count in range(1, lanes + 1):
-        out = np.full((2, 3, lanes), 7, dtype)
+        out = np.full((3, 3, lanes), 7, dtype)
         gather(out, x, offsets, count)
-        assert np.array_equal(out[0], [x[1 + start :][:lanes] for start in offsets[1:]])
-        assert np.array_equal(out[1, :, :count], [x[1 + lanes - count + start :][:count] for start in offsets[1:]])
-        assert not out[1, :, count:].any()
+        for m in range(2):
+            assert np.array_equal(out[m], [x[1 + 4 * m + start :][:lanes] for start in offsets[1:]])
+        assert np.array_equal(out[2, :, :count], [x[1 + lanes - count + start :][:count] for start in offsets[1:]])
+        assert not out[2, :, count:].any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("ways", [1, 2, 3])
+def test_every_second_or_third_element(dtype, ways):
+    lanes = simd.lanes(dtype)
+
+    @jit
+    def take(out, x, start, first, stop):
+        store(out, 0, 0, 1, lanes, load_every(x, start, ways, first, stop))
+
+    @jit
+    def take_all(out, x):
+        store(out, 0, 0, 1, lanes, load_every(x, 1, ways, None, None))
+
+    x, out = numbers(dtype, 1 + ways * lanes), np.empty(lanes, dtype)
+    take_all(out, x)
+    assert np.array_equal(out, x[1::ways])
+    for first, stop in itertools.product((-2, 0, 1, lanes - 1, lanes + 2), (-1, 1, lanes // 2, lanes, lanes + 1)):
+        inside = np.arange(max(first, 0), min(stop, lanes), dtype=int)
+        expected = np.zeros(lanes, dtype)
+        expected[inside] = x[: len(inside) * ways : ways]
+        take(out, x, -max(first, 0) * ways, first, stop)  # elements outside are not there to be read
+        assert np.array_equal(out, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("columns", [1, 2])
+def test_rows_are_correlated(dtype, columns):
+    lanes, zero = simd.lanes(dtype), np.dtype(dtype).type(0)
+
+    @jit
+    def correlate(out, x, y):
+        store_whole(
+            out, 0, columns * lanes, fma_rows(broadcast(x, 0, 3), load(y, 0, lanes, 4, columns), full(zero, 2, columns))
+        )
+
+    x, y = numbers(dtype, 3), numbers(dtype, (3 + columns) * lanes)
+    out = np.empty((2, columns * lanes), dtype)
+    correlate(out, x, y)
+    for i in range(2):
+        terms = [x[j] * y[(i + j) * lanes :][: columns * lanes] for j in range(3)]
+        assert np.allclose(out[i], np.sum(terms, axis=0))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

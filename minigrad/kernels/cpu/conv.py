@@ -426,10 +426,10 @@ def sums_over_outputs(lanes: int, rows: int, columns: int) -> tuple[Callable[...
                 for b in range(images):
                     at, origin = row + b * step, start + b * pitch
                     for p in range(0, whole, lanes):
-                        seen = load_at(x, origin + p, taps, tap, columns, None)
+                        seen = load_at(x, origin + p, 0, 1, taps, tap, columns, None)
                         total = fma(load(g, at + p, plane, rows, 1), seen, total)
                     if whole < run:
-                        seen = load_at(x, origin + whole, taps, tap, columns, run - whole)
+                        seen = load_at(x, origin + whole, 0, 1, taps, tap, columns, run - whole)
                         total = fma(load_part(g, at + whole, plane, rows, 1, rows, run - whole), seen, total)
                 sums = sum_lanes(total)
                 if not fresh:

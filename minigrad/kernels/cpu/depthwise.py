@@ -1,7 +1,11 @@
 """Depthwise convolution on the CPU: each channel has a kernel of its own, so there is little to do for a pixel.
 
 Runs as for other convolutions would take longer to copy than to use. The lines of a channel are dealt out once, with
-their padding, and a tap sees some of them from a place of its own on; tiles are lines by vectors of positions.
+their padding, and taps see them from places of their own on. Taps above each other see the same lines, which are loaded
+once for all of them: tiles are lines by vectors of positions, and loads are what takes the time.
+
+While a thread computes one band, it has the next one dealt out already. What has just been stored is not there yet for
+loads that begin elsewhere, and what comes from far away is asked for in time.
 """
 
 import functools
@@ -10,23 +14,25 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import prange
 
-from minigrad.kernels.cpu.compiler import jit, kernel
+from minigrad.kernels.cpu.compiler import jit, shared
+from minigrad.kernels.cpu.generic import quiet
+from minigrad.kernels.cpu.lines import LINES, Plan, band_dealer, end_of, fill, plan_lines, put_lines
 from minigrad.kernels.cpu.memory import empty
-from minigrad.kernels.cpu.runs import Runs, clear, deal_lines, plan_runs
 from minigrad.kernels.cpu.simd import (
     broadcast,
-    fma,
+    fma_rows,
     full,
     lanes,
     load,
     load_at,
     load_part,
     registers,
-    store,
+    size,
     store_whole,
     sum_lanes,
+    turn,
+    width,
 )
 from minigrad.kernels.cpu.threads import get_num_threads
 
@@ -34,10 +40,8 @@ Array = npt.NDArray[Any]
 Pair = tuple[int, int]
 
 NARROW = 12  # positions in a line, from which on a vector is filled well enough
-POSITIONS = 4096  # in a band, about: its lines stay in the L1 cache
-LINES = max(1, registers() // 8)  # of a tile
+TALL = 8  # taps above each other that may share what they load: it has to stay in the registers
 SLICES = 16  # into so many parts the batch is cut for the gradient of a weight
-TAPS = 9 if registers() > 16 else 3  # whose sums over positions are in registers together
 
 
 def pays(shape: tuple[int, ...], groups: int, size: Pair) -> bool:
@@ -47,138 +51,176 @@ def pays(shape: tuple[int, ...], groups: int, size: Pair) -> bool:
 
 def correlate(x: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Array:
     """Cross-correlate each channel with its kernel, to an output of any size and after any padding."""
-    (n, c, *_), (oh, ow) = x.shape, size
-    plan, taps = _plan(x.shape[2:], size, weight.shape[2:], stride, padding, dilation)
-    columns = min(2, -(-ow // lanes(x.dtype)))
-    beyond = LINES * plan.sw * plan.part + columns * lanes(x.dtype)  # what tiles at the end see of the rest
-    scratch = empty((get_num_threads(), plan.size - plan.dealt + beyond), x.dtype)
-    y = empty((n, c, oh, ow), x.dtype)
-    flat = y.reshape(-1), np.ascontiguousarray(x).reshape(-1), np.ascontiguousarray(weight).reshape(-1)
-    sums_over_taps(lanes(x.dtype), columns)(*flat, scratch, plan, taps, n, c, oh)
+    (n, c, *image), threads = x.shape, get_num_threads()
+    plan, taps, rows = _plan(n * c, tuple(image), size, weight.shape[2:], stride, padding, dilation, x.dtype)
+    columns = min(2, plan.wide // lanes(x.dtype))
+    y, scratch = empty((n, c, *size), x.dtype), _scratch(threads, plan, x.dtype)
+    flat_weight = np.ascontiguousarray(weight.swapaxes(2, 3) if rows > 1 else weight).reshape(-1)
+    flat_y, flat_x = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
+    compute = sums_over_taps(lanes(x.dtype), stride[1], rows, columns)
+    compute(plan.images * plan.bands, threads, flat_y, flat_x, flat_weight, scratch, taps, c, *plan)
     return y
 
 
 def conv2d_weight(g: Array, x: Array, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair) -> Array:
     """Compute the gradient of each channel's kernel: see `reference.conv2d_weight`."""
-    n, c, oh, ow = g.shape
-    plan, taps = _plan(x.shape[2:], (oh, ow), shape[2:], stride, padding, dilation)
-    together = min(TAPS, len(taps))
-    scratch = empty((get_num_threads(), plan.size - plan.dealt + together + lanes(x.dtype)), x.dtype)
+    (n, c, *size), threads = g.shape, get_num_threads()
+    plan, taps, rows = _plan(n * c, x.shape[2:], tuple(size), shape[2:], stride, padding, dilation, x.dtype)
+    columns = max(1, min(len(taps), (registers() - LINES) // (2 * rows + LINES - 1)))
     slices = min(n, SLICES)
-    totals = np.zeros((slices, c, len(taps)))
-    flat = np.ascontiguousarray(g).reshape(-1), np.ascontiguousarray(x).reshape(-1)
-    sums_over_positions(lanes(x.dtype), together)(totals, *flat, scratch, plan, taps, n, c, oh)
-    return totals.sum(axis=0).astype(x.dtype).reshape(shape)
+    parts = -(-SLICES // slices)  # of the channels, where the batch is small
+    totals, scratch = np.zeros((slices, c, len(taps) * rows)), _scratch(threads, plan, x.dtype)
+    flat_g, flat_x = np.ascontiguousarray(g).reshape(-1), np.ascontiguousarray(x).reshape(-1)
+    compute = sums_over_positions(lanes(x.dtype), stride[1], rows, columns)
+    compute(slices * parts, threads, totals, flat_g, flat_x, scratch, taps, n, c, parts, *plan)
+    gradient = quiet(np.sum, totals, 0)
+    gradient = quiet(gradient.astype, x.dtype)
+    return gradient.reshape(c, 1, *shape[:1:-1]).swapaxes(2, 3) if rows > 1 else gradient.reshape(shape)
 
 
 @functools.lru_cache(maxsize=256)
-def _plan(image: Pair, size: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> tuple[Runs, Array]:
-    """The plan of one channel's lines, and where each tap begins in them."""
-    plan = plan_runs(image, size, kernel, stride, padding, dilation, 1, POSITIONS, None)
-    rows = np.arange(kernel[0]) * dilation[0]
-    lines = rows % plan.sh * plan.span + rows // plan.sh
-    return plan, (lines[:, None] * plan.sw * plan.part + plan.views).reshape(-1)
+def _plan(
+    images: int, image: Pair, size: Pair, window: Pair, stride: Pair, padding: Pair, dilation: Pair, dtype: Any
+) -> tuple[Plan, Array, int]:
+    """The plan, where taps begin in the lines, and how many from there on, one above the other, see line after line."""
+    plan, columns = plan_lines(images, image, size, window, stride, padding, dilation, 0, dtype)
+    if stride[0] == dilation[0] == 1 and window[0] <= TALL:
+        return plan, columns, window[0]
+    rows = np.arange(window[0]) * dilation[0] * plan.sw * plan.pitch
+    return plan, np.add.outer(rows, columns).reshape(-1), 1
+
+
+def _scratch(threads: int, plan: Plan, dtype: Any) -> Array:
+    """Memory for two bands a thread, each with two vectors more: a tile may stick out, or its sums need a place."""
+    return empty((threads, 2, plan.span * plan.sw * plan.pitch + 2 * lanes(dtype)), dtype)
 
 
 @functools.cache
-def sums_over_taps(lanes: int, columns: int) -> Callable[..., None]:
-    """Compile `correlate` for tiles of so many vectors a line."""
-    wide = columns * lanes
+def sums_over_taps(lanes: int, ways: int, rows: int, columns: int) -> Callable[..., None]:
+    """Compile `correlate` for a horizontal stride, taps above each other, and vectors of positions in a tile."""
+    deal_band, wide, seen_lines = band_dealer(ways), columns * lanes, LINES + rows - 1
 
-    @kernel
+    @shared
     def compute(
-        y: Any, x: Any, weight: Any, scratch: Any, plan: Any, taps: Any, n: Any, channels: Any, height: Any
+        t: Any, first: Any, stop: Any, y: Any, x: Any, weight: Any, scratch: Any, taps: Any, channels: Any,
+        *numbers: Any
     ) -> None:  # fmt: skip
-        threads, images, bands = len(scratch), n * channels, -(-height // plan.rows)
-        for t in prange(threads):
-            for band in range(bands):
-                clear(scratch[t], 0, scratch.shape[1])
-                for i in range(t * images // threads, (t + 1) * images // threads):
-                    compute_band(y, x, weight, scratch[t], plan, taps, i, i % channels, band * plan.rows, height)
+        plan, zero = Plan(*numbers), x.dtype.type(0)
+        end = end_of(stop - 1, plan.oh, plan.ow, plan)
+        for half in range(2):
+            fill(scratch[t, half], 0, scratch.shape[2], zero)
+        for unit in range(first, stop + 1):
+            if unit < stop:
+                deal_band(scratch[t, unit % 2], x, unit, zero, plan)
+            if unit > first:
+                sum_band(y, scratch[t, (unit - 1) % 2], weight, taps, unit - 1, channels, end, plan)
 
     @jit
-    def compute_band(
-        y: Any, x: Any, weight: Any, lines: Any, plan: Any, taps: Any, i: Any, c: Any, row: Any, height: Any
-    ) -> None:  # fmt: skip
-        deal_lines(lines, 0, x, i * plan.height * plan.breadth, row, plan)
-        line, count = plan.sw * plan.part, min(plan.rows, height - row)
-        for q in range(0, count, LINES):
-            for j in range(0, plan.width, wide):
-                total = products(lines, q * line + j, line, taps, weight, c * len(taps))
-                place = (i * height + row + q) * plan.width + j
-                if q + LINES <= count and j + wide <= plan.width:
-                    store_whole(y, place, plan.width, total)
-                else:
-                    store(y, place, plan.width, count - q, plan.width - j, total)
+    def sum_band(y: Any, lines: Any, weight: Any, taps: Any, unit: Any, channels: Any, end: Any, plan: Any) -> None:
+        image, i = unit // plan.bands, unit % plan.bands * plan.band
+        line, kernel = plan.sw * plan.pitch, image % channels * len(taps) * rows
+        for m in range(0, min(plan.band, plan.oh - i), LINES):
+            to = (image * plan.oh + i + m) * plan.ow
+            for q in range((plan.wide - 1) // wide * wide, -1, -wide):
+                total = products(lines, m * plan.sh * line + q, plan.sh * line, taps, weight, kernel)
+                put_lines(y, to, q, end, total, plan)
 
     @jit(forceinline=True)
-    def products(lines: Any, start: Any, pitch: Any, taps: Any, weight: Any, first: Any) -> Any:
+    def products(lines: Any, start: Any, pitch: Any, taps: Any, weight: Any, kernel: Any) -> Any:
         total = full(lines.dtype.type(0), LINES, columns)
-        for k in range(np.uintp(len(taps))):
-            seen = load(lines, start + taps[k], pitch, LINES, columns)
-            total = fma(broadcast(weight, np.uintp(first) + k, 1), seen, total)
+        for k in range(len(taps)):
+            seen = load(lines, start + taps[k], pitch, seen_lines, columns)
+            total = fma_rows(broadcast(weight, kernel + k * rows, rows), seen, total)
         return total
 
     return compute
 
 
 @functools.cache
-def sums_over_positions(lanes: int, together: int) -> Callable[..., None]:
-    """Compile `conv2d_weight` for so many taps at a time; the last ones may begin earlier, and are found twice."""
+def sums_over_positions(lanes: int, ways: int, rows: int, columns: int) -> Callable[..., None]:
+    """Compile `conv2d_weight` for a horizontal stride, taps above each other, and so many of these together.
 
-    @kernel
+    The last ones may begin earlier, and are found twice.
+    """
+    deal_band = band_dealer(ways)
+
+    @shared
     def compute(
-        totals: Any, g: Any, x: Any, scratch: Any, plan: Any, taps: Any, n: Any, channels: Any, height: Any
+        t: Any, first: Any, stop: Any, totals: Any, g: Any, x: Any, scratch: Any, taps: Any, n: Any, channels: Any,
+        parts: Any, *numbers: Any
     ) -> None:  # fmt: skip
-        threads, slices, bands = len(scratch), len(totals), -(-height // plan.rows)
-        parts = (SLICES + slices - 1) // slices  # of the channels, where the batch is small
-        for t in prange(threads):
-            for job in range(t * slices * parts // threads, (t + 1) * slices * parts // threads):
-                piece, part = job // parts, job % parts
-                add_images(
-                    totals[piece], g, x, scratch[t], plan, taps, piece * n // slices, (piece + 1) * n // slices,
-                    part * channels // parts, (part + 1) * channels // parts, channels, bands, height
-                )  # fmt: skip
+        plan, slices = Plan(*numbers), len(totals)
+        for half in range(2):
+            fill(scratch[t, half], 0, scratch.shape[2], x.dtype.type(0))
+        for job in range(first, stop):
+            piece, part = job // parts, job % parts
+            add_images(
+                totals[piece], g, x, scratch[t], taps, piece * n // slices, (piece + 1) * n // slices,
+                part * channels // parts, (part + 1) * channels // parts, channels, plan
+            )  # fmt: skip
 
     @jit
     def add_images(
-        totals: Any, g: Any, x: Any, lines: Any, plan: Any, taps: Any, begin: Any, end: Any,
-        first: Any, stop: Any, channels: Any, bands: Any, height: Any
+        totals: Any, g: Any, x: Any, scratch: Any, taps: Any, begin: Any, end: Any, first: Any, stop: Any,
+        channels: Any, plan: Any
     ) -> None:  # fmt: skip
-        for band in range(bands):
-            clear(lines, 0, len(lines))
-            for i in range(begin, end):
-                for c in range(first, stop):
-                    add_band(totals[c], g, x, lines, plan, taps, i * channels + c, band * plan.rows, height)
+        """Add the sums over some images of some channels: these are neighbours, and bands follow one another."""
+        together = (stop - first) * plan.bands
+        for k in range((end - begin) * together + 1):
+            if k < (end - begin) * together:
+                unit = ((begin + k // together) * channels + first) * plan.bands + k % together
+                deal_band(scratch[k % 2], x, unit, x.dtype.type(0), plan)
+            if k > 0:
+                unit = ((begin + (k - 1) // together) * channels + first) * plan.bands + (k - 1) % together
+                add_band(totals[unit // plan.bands % channels], g, scratch[(k - 1) % 2], taps, unit, plan)
 
     @jit
-    def add_band(
-        totals: Any, g: Any, x: Any, lines: Any, plan: Any, taps: Any, i: Any, row: Any, height: Any
-    ) -> None:  # fmt: skip
-        deal_lines(lines, 0, x, i * plan.height * plan.breadth, row, plan)
-        first, count = (i * height + row) * plan.width, min(plan.rows, height - row)
-        for k in range(0, len(taps), together):
-            tap = min(k, len(taps) - together)
-            sums = sum_lanes(products(g, first, lines, plan.sw * plan.part, taps, tap, count, plan.width))
-            end = len(lines) - together - lanes
+    def add_band(totals: Any, g: Any, lines: Any, taps: Any, unit: Any, plan: Any) -> None:
+        image, i = unit // plan.bands, unit % plan.bands * plan.band
+        count, at = min(plan.band, plan.oh - i), (image * plan.oh + i) * plan.ow
+        for k in range(0, len(taps), columns):
+            tap = min(k, len(taps) - columns)
+            sums = sum_lanes(turn(products(g, at, lines, taps, tap, count, plan)))
+            end = len(lines) - size(sums)
             store_whole(lines, end, 0, sums)
-            for j in range(k - tap, together):
-                totals[tap + j] += lines[end + j]
+            for j in range((k - tap) * rows, columns * rows):
+                totals[tap * rows + j] += lines[end + j]
+
+    add_lines, add_line = _adder(LINES, rows, columns), _adder(1, rows, columns)
 
     @jit(forceinline=True)
-    def products(
-        g: Any, first: Any, lines: Any, pitch: Any, taps: Any, tap: Any, count: Any, width: Any
-    ) -> Any:  # fmt: skip
+    def products(g: Any, at: Any, lines: Any, taps: Any, tap: Any, count: Any, plan: Any) -> Any:
         """The sums over positions of g and what each of some taps sees, lane by lane."""
-        whole, total = width // lanes * lanes, full(g.dtype.type(0), 1, together)
-        for q in range(count):
-            for j in range(0, whole, lanes):
-                seen = load_at(lines, q * pitch + j, taps, tap, together, None)
-                total = fma(load(g, first + j, 0, 1, 1), seen, total)
-            if whole < width:
-                seen = load_at(lines, q * pitch + whole, taps, tap, together, width - whole)
-                total = fma(load_part(g, first + whole, 0, 1, 1, 1, width - whole), seen, total)
-            first += width
+        total, pitch, whole = (
+            full(g.dtype.type(0), rows, columns),
+            plan.sh * plan.sw * plan.pitch,
+            count // LINES * LINES,
+        )
+        for m in range(0, whole, LINES):
+            total = add_lines(total, g, at + m * plan.ow, lines, m * pitch, pitch, taps, tap, plan.ow)
+        for m in range(whole, count):
+            total = add_line(total, g, at + m * plan.ow, lines, m * pitch, pitch, taps, tap, plan.ow)
         return total
 
     return compute
+
+
+def _adder(height: int, rows: int, columns: int) -> Callable[..., Any]:
+    """Compile: add the products of so many lines of g and what taps see."""
+    above = height + rows - 1
+
+    @jit(forceinline=True)
+    def add(
+        total: Any, g: Any, at: Any, lines: Any, start: Any, pitch: Any, taps: Any, tap: Any, count: Any
+    ) -> Any:  # fmt: skip
+        whole = count // width(g) * width(g)
+        for j in range(0, whole, width(g)):
+            seen = load_at(lines, start + j, pitch, above, taps, tap, columns, None)
+            total = fma_rows(load(g, at + j, count, height, 1), seen, total)
+        if whole < count:
+            seen = load_at(lines, start + whole, pitch, above, taps, tap, columns, count - whole)
+            given = load_part(g, at + whole, count, height, 1, height, count - whole)
+            total = fma_rows(given, seen, total)
+        return total
+
+    return add

@@ -1,4 +1,4 @@
-"""What pools have in common: windows that tile an image, and lines of images dealt out by a stride.
+"""What pools and depthwise convolutions share: windows that tile an image, and lines of images dealt out by a stride.
 
 Lines have room on both sides. Element e of a line goes to place e // stride of part e % stride. Then what one tap of a
 sliding window meets at neighbouring positions are neighbours, too, and vectors do the work. Rows of results are written
@@ -28,7 +28,7 @@ ELEMENTS = 1 << 12  # in the scratch of a band, about: they stay in the L1 cache
 
 
 class Plan(NamedTuple):
-    """How a pool whose windows overlap is computed: each image in bands of rows.
+    """How windows that may overlap are computed: each image in bands of rows.
 
     h, w, oh, ow
         The sizes of the image and of the pooled one.
@@ -101,7 +101,7 @@ def plan_lines(
     (h, w), (oh, ow), (kh, kw), (sh, sw), (ph, pw), (dh, dw) = image, size, window, stride, padding, dilation
     vector = lanes(dtype)
     columns = np.arange(kw) * dw - pw
-    wide, places, left = up(ow, vector), up(-(-w // sw), vector), up(-(-pw // sw), vector)
+    wide, places, left = up(ow, vector), up(-(-w // sw), vector), up(max(0, -(-pw // sw)), vector)
     pitch = left + up(max(places, (kw * dw - dw - pw) // sw + wide), vector)
     fitting = ELEMENTS // (sw * pitch + copies * wide)
     if copies:  # for each row of the image, not of positions
@@ -139,7 +139,7 @@ def put(x: Any, to: Any, end: Any, rest: Any, row: Any) -> None:
 @jit(forceinline=True)
 def put_lines(y: Any, to: Any, q: Any, end: Any, tile: Any, plan: Any) -> None:
     """Write vectors of some rows of positions at y[to + q]; up to y[end] anything may be written beyond."""
-    if to + (LINES - 1) * plan.ow + q + width(y) <= end:
+    if to + (LINES - 1) * plan.ow + q + size(tile) <= end:
         store_whole(y, to + q, plan.ow, tile)
     else:
         store(y, to + q, plan.ow, (end - to) // plan.ow, plan.ow - q, tile)
@@ -192,6 +192,24 @@ def dealer(ways: int) -> Callable[..., None]:
                 lines[to + p * plan.pitch + q] = total
 
     return deal_vectors if ways <= MOST else deal_elements
+
+
+@functools.cache
+def band_dealer(ways: int) -> Callable[..., None]:
+    """Compile `deal_band(lines, x, unit, rest, plan)`: the rows under the unit-th band of all images, `rest` around."""
+    deal = dealer(ways)
+
+    @jit
+    def deal_band(lines: Any, x: Any, unit: Any, rest: Any, plan: Any) -> None:
+        image, top = unit // plan.bands, unit % plan.bands * plan.band * plan.sh - plan.above
+        above, line = min(max(0, -top), plan.span), plan.sw * plan.pitch
+        below = max(above, min(plan.span, plan.h - top))
+        fill(lines, 0, above * line, rest)
+        for r in range(above, below):
+            deal(lines, r * line + plan.left, x, (image * plan.h + top + r) * plan.w, 1, rest, plan)
+        fill(lines, below * line, plan.span * line, rest)
+
+    return deal_band
 
 
 @functools.cache

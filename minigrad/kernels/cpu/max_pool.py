@@ -17,7 +17,7 @@ from minigrad.kernels.cpu.compiler import jit, shared
 from minigrad.kernels.cpu.lines import (
     LINES,
     Plan,
-    dealer,
+    band_dealer,
     end_of,
     fill,
     plan_lines,
@@ -219,7 +219,7 @@ def _plan(
 @functools.cache
 def _windows(ways: int) -> Callable[..., None]:
     """Compile the maxima for a horizontal stride."""
-    deal = dealer(ways)
+    deal_band = band_dealer(ways)
 
     @shared
     def compute(
@@ -232,12 +232,7 @@ def _windows(ways: int) -> Callable[..., None]:
         fill(lines, 0, len(lines), least)
         for unit in range(first, stop):
             n, i = unit // plan.bands, unit % plan.bands * plan.band
-            for r in range(plan.span):
-                at, to = i * plan.sh - plan.above + r, r * plan.sw * plan.pitch
-                if 0 <= at < plan.h:
-                    deal(lines, to + plan.left, x, (n * plan.h + at) * plan.w, 1, least, plan)
-                else:
-                    fill(lines, to, to + plan.sw * plan.pitch, least)
+            deal_band(lines, x, unit, least, plan)
             for r in range(0, plan.span, LINES):
                 for q in range(0, plan.wide, width(x)):
                     _row_maxima(best, chosen, lines, r, q, offsets, columns, plan)

@@ -9,8 +9,8 @@ Tap (c, u, v) of the output (i, j) of the band finds its element at f = u * dh %
 constant distance from the output's own place in the order (i, j), so a tap sees a run, and vectors of outputs meet
 vectors of inputs. Where the images themselves are such runs, as for windows of one pixel, nothing is copied.
 
-Each line of the input is first dealt out by the stride, once for all v: element e goes to place e // sw of part e % sw.
-There what the outputs of a line see is contiguous, and copies are of whole vectors.
+A copy of the lines for one v is made by columns of vectors, which read the same part of all lines: so one mask serves
+them all where they meet the padding.
 """
 
 import functools
@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minigrad.kernels.cpu.compiler import jit
-from minigrad.kernels.cpu.simd import BYTES, deal, full, load, load_line, store, store_whole
+from minigrad.kernels.cpu.simd import BYTES, full, load_every, store, store_whole, width
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
@@ -36,7 +36,7 @@ class Runs(NamedTuple):
     taps
         Where the run of each tap (c u v) of some channels starts.
     views
-        For each v the place that j = 0 sees in a line that is dealt out.
+        For each v the place in a line that j = 0 sees, and from which j on and up to which it is in the image.
     channels, rows, span, width, pitch
         The channels of a copy, the output rows of a band, the lines of a copy for one f, the outputs in a line, the
         distance from one f to the next.
@@ -44,11 +44,8 @@ class Runs(NamedTuple):
         The taps of a channel, the number of f, the stride, the padding above.
     height, breadth
         The size of the images.
-    lead, part, dealt
-        The zeros before a part, the distance from one part to the next, and where the first dealt line is.
     size
-        The elements of a copy, of the vectors that it may end in, and of the lines that are dealt out for it; 0: the
-        images themselves are runs.
+        The elements of a copy, and of the vectors that it may end in; 0: the images themselves are runs.
     """
 
     taps: Array
@@ -65,9 +62,6 @@ class Runs(NamedTuple):
     top: int
     height: int
     breadth: int
-    lead: int
-    part: int
-    dealt: int
     size: int
 
 
@@ -96,9 +90,7 @@ def plan_runs(
     pitch = -(-((span - 1) * ow + last) // LINE) | 1  # an odd number of cache lines: taps spread over the cache's sets
     pitch *= LINE
     copied = kw * phases * pitch
-    lead = max(0, -(-left // sw))
     steps = range(-left, kw * dw - left, dw)
-    part = max(lead + LINE * -(-w // (sw * LINE)), lead + steps[-1] // sw + last)
     together = channels
     if depth is not None:
         fitting = depth // (kh * kw) if in_place else min(depth // (kh * kw), ELEMENTS // copied)
@@ -106,13 +98,12 @@ def plan_runs(
     c, u, v = np.ogrid[:together, :kh, :kw]
     copy = ((c * kw + v) * phases + u * dh % sh) * pitch + u * dh // sh * ow
     taps = np.broadcast_to(c * h * w + u * dh * w if in_place else copy, (together, kh, kw))
-    dealt = together * copied + BYTES
     return Runs(
         taps.ravel().astype(np.intp),
-        np.array([step % sw * part + lead + step // sw for step in steps]),
+        np.array([(step, max(0, -(step // sw)), min(ow, (w - 1 - step) // sw + 1)) for step in steps]),
         *(together, rows, span, ow),
         *(pitch, kh * kw, phases, sh, sw, top, h, w),
-        *(lead, part, dealt, 0 if in_place else dealt + phases * span * sw * part),
+        0 if in_place else together * copied + BYTES,
     )
 
 
@@ -122,76 +113,64 @@ def copy_runs(runs: Any, start: Any, x: Any, image: Any, channels: Any, row: Any
 
     `image` is the place in x, which is flat, of the first of the channels.
     """
-    views, line, dealt = len(plan.views), plan.sw * plan.part, start + plan.dealt
-    clear(runs, dealt, start + plan.size)
-    for c in range(channels):
-        deal_lines(runs, dealt, x, image + c * plan.height * plan.breadth, row, plan)
-        for v in range(views):
-            for f in range(plan.phases):
-                place = start + ((c * views + v) * plan.phases + f) * plan.pitch
-                _copy_lines(runs, place, plan.width, dealt + f * plan.span * line + plan.views[v], line, plan.span)
-
-
-@jit
-def deal_lines(runs: Any, dealt: Any, x: Any, image: Any, row: Any, plan: Any) -> None:
-    """Deal out the lines of one channel under a band, where there was nothing but zeros, or the same band before."""
-    line = plan.sw * plan.part
+    line, kw = plan.sh * plan.breadth, len(plan.views)
     for f in range(plan.phases):
         top = row * plan.sh + f - plan.top
         above = min(max(0, -(top // plan.sh)), plan.span)
-        below = min(plan.span, (plan.height - 1 - top) // plan.sh + 1)
-        for q in range(above, below):
-            at = image + (top + q * plan.sh) * plan.breadth
-            _deal(runs, dealt + (f * plan.span + q) * line + plan.lead, plan.part, x, at, plan.breadth, plan.sw)
+        below = max(above, min(plan.span, (plan.height - 1 - top) // plan.sh + 1))
+        for k in range(channels * kw):
+            c, v = k // kw, k % kw
+            place = start + (k * plan.phases + f) * plan.pitch
+            at = image + (c * plan.height + top + above * plan.sh) * plan.breadth
+            clear(runs, place, place + above * plan.width)
+            _copy(runs, place + above * plan.width, x, at, line, below - above, v, plan)
+            clear(runs, place + below * plan.width, place + plan.span * plan.width)
 
 
 @jit
 def clear(runs: Any, start: Any, stop: Any) -> None:
     """Fill with zeros."""
-    for i in range(start, stop, BYTES // runs.itemsize):
+    for i in range(start, stop, width(runs)):
         store(runs, i, 0, 1, stop - i, full(runs.dtype.type(0), 1, 1))
 
 
-@jit(forceinline=True)
-def _copy_lines(runs: Any, place: Any, width: Any, at: Any, pitch: Any, count: Any) -> None:
-    """Copy lines by whole vectors: what is written beyond a line is overwritten with the next."""
-    lanes = BYTES // runs.itemsize
-    for q in range(count):
-        start, source, j = place + q * width, at + q * pitch, 0
-        while j < width:
-            store_whole(runs, start + j, 0, load(runs, source + j, 0, 1, 1))
-            j += lanes
+def _copier(ways: int) -> Any:
+    """Compile a copy of lines, of which each `ways`-th element is taken."""
+
+    @jit
+    def copy_lines(
+        runs: Any, place: Any, count: Any, x: Any, at: Any, pitch: Any, lines: Any, first: Any, stop: Any
+    ) -> None:  # fmt: skip
+        """Copy by whole vectors, from the last in a line to the first: what is written beyond a line is overwritten."""
+        lanes = width(runs)
+        for j in range((count - 1) // lanes * lanes, -1, -lanes):
+            source, to = at + j * ways, place + j
+            end = source + (lines - 1) * pitch + lanes * ways
+            if first <= j and (j + lanes <= stop or stop == count) and end <= len(x):
+                for q in range(lines):
+                    store_whole(runs, to + q * count, 0, load_every(x, source + q * pitch, ways, None, None))
+            else:
+                for q in range(lines):
+                    store_whole(runs, to + q * count, 0, load_every(x, source + q * pitch, ways, first - j, stop - j))
+
+    return copy_lines
 
 
-def _dealer(ways: int) -> Any:
-    """Compile: element e of a line to place e // ways of part e % ways."""
-
-    @jit(forceinline=True)
-    def deal_line(runs: Any, place: Any, pitch: Any, x: Any, at: Any, breadth: Any) -> None:
-        lanes, zero = BYTES // x.itemsize, x.dtype.type(0)
-        e = 0
-        while e + ways * lanes <= breadth:
-            store_whole(runs, place, pitch, deal(load(x, at + e, 0, 1, ways)))
-            e += ways * lanes
-            place += lanes
-        if e < breadth:
-            store_whole(runs, place, pitch, deal(load_line(x, at + e, breadth - e, ways, zero)))
-
-    return deal_line
-
-
-_deal_1, _deal_2, _deal_3 = map(_dealer, (1, 2, 3))
+_copy_1, _copy_2, _copy_3 = map(_copier, (1, 2, 3))
 
 
 @jit(forceinline=True)
-def _deal(runs: Any, place: Any, pitch: Any, x: Any, at: Any, breadth: Any, ways: Any) -> None:
-    if ways == 1:
-        _deal_1(runs, place, pitch, x, at, breadth)
-    elif ways == 2:
-        _deal_2(runs, place, pitch, x, at, breadth)
-    elif ways == 3:
-        _deal_3(runs, place, pitch, x, at, breadth)
+def _copy(runs: Any, place: Any, x: Any, at: Any, pitch: Any, lines: Any, v: Any, plan: Any) -> None:
+    """Copy what the horizontal tap v sees of some lines."""
+    at, first, stop = at + plan.views[v, 0], plan.views[v, 1], plan.views[v, 2]
+    if plan.sw == 1:
+        _copy_1(runs, place, plan.width, x, at, pitch, lines, first, stop)
+    elif plan.sw == 2:
+        _copy_2(runs, place, plan.width, x, at, pitch, lines, first, stop)
+    elif plan.sw == 3:
+        _copy_3(runs, place, plan.width, x, at, pitch, lines, first, stop)
     else:
-        for p in range(ways):
-            for e in range(p, breadth, ways):
-                runs[place + p * pitch + e // ways] = x[at + e]
+        for q in range(lines):
+            for j in range(plan.width):
+                seen = x[at + q * pitch + j * plan.sw] if first <= j < stop else x.dtype.type(0)
+                runs[place + q * plan.width + j] = seen

@@ -200,6 +200,23 @@ def sum_rows(typingctx: Any, tile: Any) -> Any:
 
 
 @intrinsic
+def fma_rows(typingctx: Any, x: Any, y: Any, total: Any) -> Any:
+    """Correlate rows: row i of the total and the sum over j of x[j] * y[i + j]; y has rows for all of them."""
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        def vector_at(i: int, v: int) -> Any:
+            out = vector_of(builder, total, values[2], i, v)
+            for j in range(x.rows):
+                factor = builder.extract_value(values[0], j * x.columns + (v if x.columns > 1 else 0))
+                out = _fma(builder, x.dtype, factor, builder.extract_value(values[1], (i + j) * y.columns + v), out)
+            return out
+
+        return tile_from(builder, total, vector_at)
+
+    return signature(total, x, y, total), emit
+
+
+@intrinsic
 def sum_lanes(typingctx: Any, tile: Any) -> Any:
     """One row whose elements are the sums of the lanes of each vector, row by row; zero beyond.
 

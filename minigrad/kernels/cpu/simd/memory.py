@@ -172,27 +172,32 @@ def load_wide(typingctx: Any, x: Any, start: Any, count: Any, like: Any) -> Any:
 
 
 @intrinsic(prefer_literal=True)
-def load_at(typingctx: Any, x: Any, start: Any, offsets: Any, first: Any, columns: Any, count: Any) -> Any:
-    """One row of vectors from places of a table: the t-th begins at x[start + offsets[first + t]].
+def load_at(
+    typingctx: Any, x: Any, start: Any, pitch: Any, rows: Any, offsets: Any, first: Any, columns: Any, count: Any
+) -> Any:  # fmt: skip
+    """Vectors from places of a table: the one at (m, t) begins at x[start + m * pitch + offsets[first + t]].
 
     Of each vector the first `count` elements are read (None: all); the other lanes are zero.
     """
-    tile = tile_of(x, 1, number(columns))
+    tile = tile_of(x, number(rows), number(columns))
 
     def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
-        at, table = (as_index(context, builder, sig.args[i], values[i]) for i in (1, 3))
+        at, step, table = (as_index(context, builder, sig.args[i], values[i]) for i in (1, 2, 5))
         only = None
         if not isinstance(count, types.NoneType):
-            only = mask_of_first(builder, as_index(context, builder, count, values[5]), tile.lanes)
+            only = mask_of_first(builder, as_index(context, builder, count, values[7]), tile.lanes)
+        places = [
+            builder.load(address(context, builder, offsets, values[4], builder.add(table, INDEX(t))))
+            for t in range(tile.columns)
+        ]
 
-        def vector_at(m: int, v: int) -> Any:
-            place = address(context, builder, offsets, values[2], builder.add(table, INDEX(v)))
-            index = builder.add(at, builder.load(place))
+        def vector_at(m: int, t: int) -> Any:
+            index = builder.add(builder.add(at, builder.mul(step, INDEX(m))), places[t])
             return read(builder, address(context, builder, x, values[0], index), tile, only)
 
         return tile_from(builder, tile, vector_at)
 
-    return signature(tile, x, start, offsets, first, columns, count), emit
+    return signature(tile, x, start, pitch, rows, offsets, first, columns, count), emit
 
 
 @intrinsic(prefer_literal=True)

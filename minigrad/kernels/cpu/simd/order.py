@@ -59,6 +59,34 @@ def pick(builder: Any, vectors: list[Any], places: Sequence[int]) -> Any:
 
 
 @intrinsic(prefer_literal=True)
+def load_every(typingctx: Any, x: Any, start: Any, ways: Any, first: Any, stop: Any) -> Any:
+    """One vector of every `ways`-th element: lane i is x[start + i * ways] where first <= i < stop, else zero.
+
+    Where both are None, all lanes are, and what lies between and after their elements is read, too.
+    """
+    tile, step = tile_of(x, 1, 1), number(ways)
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        at, masks = as_index(context, builder, start, values[1]), [None] * step
+        if not isinstance(first, types.NoneType):
+            begin, end = (builder.mul(as_index(context, builder, sig.args[i], values[i]), INDEX(step)) for i in (3, 4))
+            end = builder.sub(end, INDEX(step - 1))
+            for v in range(step):
+                shift = INDEX(v * tile.lanes)
+                before, upto = (mask_of_first(builder, builder.sub(e, shift), tile.lanes) for e in (begin, end))
+                masks[v] = builder.and_(upto, builder.not_(before))
+        vectors = [
+            read(
+                builder, address(context, builder, x, values[0], builder.add(at, INDEX(v * tile.lanes))), tile, masks[v]
+            )
+            for v in range(step)
+        ]
+        return tile_from(builder, tile, lambda m, v: pick(builder, vectors, range(0, step * tile.lanes, step)))
+
+    return signature(tile, x, start, ways, first, stop), emit
+
+
+@intrinsic(prefer_literal=True)
 def deal_lines(
     typingctx: Any, x: Any, start: Any, pitch: Any, above: Any, below: Any, first: Any, stop: Any, ways: Any, side: Any
 ) -> Any:  # fmt: skip
