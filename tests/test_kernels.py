@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from minigrad.kernels import reference
 from minigrad.kernels.cpu import (
     avg_pool,
+    channels,
     conv,
     conv_pool,
     depthwise,
@@ -86,13 +87,13 @@ def pointwise_convolutions(draw, special=False):
 @st.composite
 def depthwise_convolutions(draw, special=False):
     """The same with a kernel for each channel, over lines of one vector or several."""
-    channels, kernel, stride, dilation = (
+    channels, padding, stride, dilation = (
         draw(st.integers(2, 5)),
-        draw(pairs(1, 9)),
-        draw(pairs(1, 3)),
+        draw(pairs(0, 5)),
+        draw(pairs(1, 2)),
         draw(pairs(1, 2)),
     )
-    padding = draw(pairs(0, 5))
+    kernel = draw(st.sampled_from([(1, 3), (3, 3), (9, 1)]))
     least = [max(1, dilation[a] * (kernel[a] - 1) + 1 - 2 * padding[a]) for a in (0, 1)]
     image = [least[0] + draw(st.integers(0, 9)), least[1] + draw(st.integers(10, 60))]
     size = [output_size(image[a], kernel[a], stride[a], padding[a], dilation[a]) for a in (0, 1)]
@@ -101,6 +102,21 @@ def depthwise_convolutions(draw, special=False):
     weight = draw(arrays((channels, 1, *kernel), x.dtype))
     g = draw(arrays((n, channels, *size), x.dtype, special))
     return x, weight, g, {"stride": stride, "padding": padding, "dilation": dilation, "groups": channels}
+
+
+@st.composite
+def deep_convolutions(draw, special=False):
+    """The same with as many channels as a vector has elements, or several, and outputs in tiles that may not fit."""
+    groups, padding, stride, dilation = draw(st.integers(1, 2)), draw(pairs(0, 3)), draw(pairs(1, 3)), draw(pairs(1, 2))
+    depth, outputs = draw(st.sampled_from([15, 16, 80])), draw(st.sampled_from([4, 13]))
+    kernel = draw(st.sampled_from([(1, 2), (2, 3)]))
+    image = [max(1, dilation[a] * (kernel[a] - 1) + 1 - 2 * padding[a]) + draw(st.integers(0, 6)) for a in (0, 1)]
+    size = [output_size(image[a], kernel[a], stride[a], padding[a], dilation[a]) for a in (0, 1)]
+    n = draw(st.integers(1, 3))
+    x = draw(arrays((n, groups * depth, *image), special=special))
+    weight = draw(arrays((groups * outputs, depth, *kernel), x.dtype))
+    g = draw(arrays((n, groups * outputs, *size), x.dtype, special))
+    return x, weight, g, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
 
 
 @st.composite
@@ -160,7 +176,9 @@ def blocks(request):
         patch.setattr(conv, "PIXELS", 1)
         patch.setattr(stacks, "DEPTH", 2)
         patch.setattr(stacks, "ELEMENTS", 1)
-        patch.setattr(depthwise, "TALL", 2)
+        patch.setattr(channels, "POSITIONS", 5)
+        patch.setattr(channels, "VECTORS", 1)
+        patch.setattr(depthwise, "TALL", 1)
         patch.setattr(lines_of_pools, "ELEMENTS", 1)
         patch.setattr(depthwise, "NARROW", 1)
     plans = runs.plan_runs, conv_pool._plan, depthwise._plan, lines_of_pools.plan_lines, stacks._plan
@@ -240,7 +258,9 @@ def magnitude(name, *inputs, **options):
 @pytest.mark.usefixtures("blocks")
 @pytest.mark.parametrize("special", [False, True])
 class TestConvolution:
-    cases = pytest.mark.parametrize("cases", [convolutions, pointwise_convolutions, depthwise_convolutions])
+    cases = pytest.mark.parametrize(
+        "cases", [convolutions, pointwise_convolutions, depthwise_convolutions, deep_convolutions]
+    )
 
     @cases
     @several

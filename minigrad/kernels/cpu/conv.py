@@ -16,6 +16,7 @@ import numpy.typing as npt
 from numba import prange
 
 from minigrad.kernels import geometry
+from minigrad.kernels.cpu import channels as by_channels
 from minigrad.kernels.cpu import depthwise, stacks, winograd, winograd_weight
 from minigrad.kernels.cpu.compiler import jit, kernel
 from minigrad.kernels.cpu.memory import empty
@@ -325,6 +326,8 @@ def conv2d_weight(
         faster = winograd_weight.weight_gradient(g, x, shape, padding, groups)
         if faster is not None:
             return faster
+    if by_channels.pays(shape, groups, g.dtype):
+        return by_channels.conv2d_weight(g, x, shape, stride, padding, dilation, groups)
     plan = plan_runs(image, (oh, ow), tuple(window), stride, padding, dilation, channels, PRODUCTS, DEPTH)
     passes = -(-channels // plan.channels)
     fewest = channels - (passes - 1) * plan.channels  # channels in the last pass
