@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 from minigrad import nn
 from minigrad.errors import ArgumentError, ShapeError
+from minigrad.ops.einstein import EXAMPLES
 
 often = settings(max_examples=25, deadline=None, derandomize=True)
 
@@ -24,6 +25,15 @@ def near(x: mg.Tensor, y: mg.Tensor, tolerance: float = 1e-12) -> None:
 
 
 # ---- patches and local connections -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("subscripts", EXAMPLES)
+def test_einsum_of_every_kind(subscripts: str) -> None:
+    terms = subscripts.split("->")[0].replace("...", "").split(",")
+    arrays = [some(*("bijkl".index(letter) + 2 for letter in term), seed=n) for n, term in enumerate(terms)]
+    expected = np.einsum(subscripts, *(array.numpy() for array in arrays))
+    np.testing.assert_allclose(mg.einsum(subscripts, *arrays).numpy(), expected, rtol=1e-12, atol=1e-12)
+
 
 windows = st.fixed_dictionaries({"stride": st.sampled_from([1, 2, (1, 3)]), "padding": st.sampled_from([0, 1, (2, 0)])})
 

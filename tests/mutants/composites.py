@@ -81,13 +81,13 @@ MUTANTS = (
         "einsum: order of the result",
         "the axes come as the product leaves them",
         edit(ops.einsum.bind, "permute_dims(x, [own.index(label) for label in wanted])", "x"),
-        ("test_ops[einsum]",),
+        ("test_composites::test_einsum_of_every_kind", "test_ops[einsum]"),
     ),
     Mutant(
         "einsum: diagonal",
         "a letter that stands twice takes the first column, not the diagonal",
         edit(einstein._alone, "[every, every]", "[every, 0 * every]"),
-        ("test_ops[einsum]",),
+        ("test_composites::test_einsum_of_every_kind", "test_ops[einsum]"),
     ),
     Mutant(
         "sort: constant",
