@@ -17,7 +17,7 @@ from numba import prange
 
 from minigrad.kernels import geometry
 from minigrad.kernels.cpu import channels as by_channels
-from minigrad.kernels.cpu import depthwise, stacks, winograd, winograd_weight
+from minigrad.kernels.cpu import depthwise, patches, stacks, winograd, winograd_weight
 from minigrad.kernels.cpu.compiler import jit, kernel
 from minigrad.kernels.cpu.memory import empty
 from minigrad.kernels.cpu.runs import Runs, copy_runs, plan_runs
@@ -66,12 +66,17 @@ def conv2d_input(
     """Apply the adjoint of x -> conv2d(x, weight): see `reference.conv2d_input`.
 
     The elements of x that agree modulo the stride meet the same taps. Their gradient is a convolution of g with
-    those taps reversed, of stride 1.
+    those taps reversed, of stride 1. Where windows do not overlap, the patches' own gradients are one product.
     """
     o, channels, *kernel = weight.shape
+    if stride != (1, 1) and kernel[0] <= stride[0] and kernel[1] <= stride[1] and g.size * weight.size > 0:
+        taps, given = weight.reshape(groups, o // groups, -1).swapaxes(1, 2), g.reshape(len(g), groups, o // groups, -1)
+        parts = stacks.products(taps, given).reshape(len(g), -1, given.shape[3])
+        window, image = (kernel[0], kernel[1]), (shape[2], shape[3])
+        return patches.fold(parts, shape=image, kernel_size=window, stride=stride, padding=padding, dilation=dilation)
     swapped = weight.reshape(groups, o // groups, channels, *kernel).swapaxes(1, 2)
     swapped = swapped.reshape(groups * channels, o // groups, *kernel)
-    alone = stride == (1, 1) or kernel == [1, 1] or depthwise.pays(swapped.shape, groups, g.shape[2:])
+    alone = stride == (1, 1) or depthwise.pays(swapped.shape, groups, g.shape[2:])
     if not alone and g.size * weight.size > 0:
         return _input_of_strides(g, swapped, shape, stride, padding, dilation, groups)
     x = empty(shape, g.dtype)
@@ -106,11 +111,28 @@ def _input_of_strides(
     weights = [weight[:, :, us, vs] for us, vs in met]
     taps = np.concatenate([places[:, top - down[us], left - across[vs]].ravel() for us, vs in met])
     parts = _sum_over_taps(g, weights, taps, plan, size, groups)
-    x = empty((len(g), groups, len(weight) // groups, h, w), g.dtype)
-    for share, (i, j) in enumerate(residues):
-        part = x[..., i::sh, j::sw]
-        part[...] = parts[:, :, share, :, : part.shape[3], : part.shape[4]]
-    return x.reshape(shape)
+    x = empty(shape, g.dtype)
+    interleave(x.reshape(-1, h, w), parts.reshape(-1, sh, sw, len(weight) // groups, *size))
+    return x
+
+
+@kernel
+def interleave(x: Any, parts: Any) -> None:
+    """Put images (planes h w) together from what they are modulo a stride, (groups sh sw channels rows columns)."""
+    _, sh, sw, channels, _, _ = parts.shape
+    for plane in prange(len(x)):
+        interleave_plane(x[plane], parts[plane // channels], plane % channels, sh, sw)
+
+
+@jit
+def interleave_plane(x: Any, parts: Any, c: Any, sh: Any, sw: Any) -> None:
+    """The same for one plane, of a group's c-th channel."""
+    h, w = x.shape
+    for i in range(h):
+        for residue in range(min(sw, w)):
+            line = parts[i % sh, residue, c, i // sh]
+            for j in range((w - residue + sw - 1) // sw):
+                x[i, residue + j * sw] = line[j]
 
 
 # Sums over taps
