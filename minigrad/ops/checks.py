@@ -262,15 +262,22 @@ def require(condition: bool, error: type[Exception], headline: str, rows: Sequen
         raise error(message(headline, rows, hint))
 
 
-def require_within(values: Any, low: Any, high: Any, error: type[Exception], headline: str) -> None:
+def require_within(
+    values: Any, low: Any, high: Any, error: type[Exception], headline: str, rows: Sequence[Any] = ()
+) -> None:
     """Raise unless all values are in [low, high]; `headline` has a place for one that is not.
 
     A device that looks at them later (`check_within`) lets whoever waits for it next know.
     """
     array = values._array
-    if CHECK_WITHIN.there(array.__class__):
-        complain = lambda wrong: error(headline.format(wrong))
-        CHECK_WITHIN[array.__class__](array, low=low, high=high, complain=complain)
+    if _looks_later(array.__class__):
+        text = message(headline, rows)  # written now: what the rows name should not be kept until then
+        CHECK_WITHIN[array.__class__](array, low=low, high=high, complain=lambda wrong: error(text.format(wrong)))
     elif array.size and not (array.min() >= low and array.max() <= high):
         wrong = array[~((array >= low) & (array <= high))]
-        raise error(headline.format(wrong[0].item()))
+        raise error(message(headline, rows).format(wrong[0].item()))
+
+
+@functools.cache
+def _looks_later(array_type: type) -> bool:
+    return CHECK_WITHIN.there(array_type)

@@ -57,7 +57,9 @@ def _oracle(logits: Any, labels: Any, reduction: str) -> Any:
         Bad(
             lambda t: softmax_cross_entropy(t(2, 0), t(2, dtype="int64")),
             ArgumentError,
-            "softmax_cross_entropy: label 0 is not one of the c=0 classes",
+            "softmax_cross_entropy: label 0 is not one of the c=0 classes\n"
+            "  logits (n c ...) = (2, 0)  float32 cpu\n"
+            "  labels (n ...)   = (2,)    int64 cpu",
         ),
         Bad(
             lambda t: softmax_cross_entropy(t(2, 3), t(2, dtype="int64"), reduction="avg"),
@@ -99,7 +101,7 @@ def softmax_cross_entropy(logits: Any, labels: Any, /, *, reduction: str = "none
     classes = _check(variable("softmax_cross_entropy", "logits", logits), labels)
     places = labels if labels.dtype == int64 else labels.astype(int64)
     headline = f"softmax_cross_entropy: label {{}} is not one of the c={classes} classes"
-    require_within(labels, 0, classes - 1, ArgumentError, headline)
+    require_within(labels, 0, classes - 1, ArgumentError, headline, _rows(logits, labels))
     return (logits if is_floating(logits.dtype) else logits.astype(float32), places), {"reduction": reduction}
 
 
