@@ -1,6 +1,7 @@
 """What all tests share: the names that doctests may use, and threads that wait without burning the processor."""
 
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,3 +35,6 @@ def stub() -> Iterator[Any]:
 def _fresh(doctest_namespace: dict[str, object]) -> None:
     doctest_namespace.update(mg=mg, nn=mg.nn, optim=mg.optim, np=np)
     mg.manual_seed(0)
+    checks = sys.modules.get("minigrad.kernels.cuda.checks")
+    if checks:
+        checks.clear()  # what a test before left, which failed

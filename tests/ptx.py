@@ -71,8 +71,9 @@ class Note:
     def upload(self, array: np.ndarray) -> np.ndarray:
         return np.frombuffer(array.tobytes(), np.uint8)
 
-    def download(self, array: np.ndarray, buffer: np.ndarray, offset: int) -> None:
-        array.reshape(-1).view(np.uint8)[:] = buffer[offset : offset + array.nbytes]
+    def download(self, *copies: tuple[np.ndarray, np.ndarray, int]) -> None:
+        for array, buffer, offset in copies:
+            array.reshape(-1).view(np.uint8)[:] = buffer[offset : offset + array.nbytes]
 
     def compile(self, kernel: Kernel, signature: tuple[Any, ...]) -> Kernel:
         return kernel

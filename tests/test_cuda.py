@@ -1,6 +1,7 @@
 """The GPU's kernels where the table of ops does not lead: long reductions, many axes, whole models."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -241,7 +242,9 @@ def integers(*values: int) -> mg.Tensor:
         (
             lambda x: mg.softmax_cross_entropy(x, integers(1, 3)),
             ArgumentError,
-            "softmax_cross_entropy: label 3 is not one of the c=3 classes",
+            "softmax_cross_entropy: label 3 is not one of the c=3 classes\n"
+            "  logits (n c ...) = (2, 3)  float32 cuda\n"
+            "  labels (n ...)   = (2,)    int64 cuda",
         ),
         (lambda x: mg.one_hot(integers(0, -1), 3), ArgumentError, "one_hot: label -1 is not one of the 3 classes"),
         (
@@ -262,7 +265,8 @@ def test_a_value_out_of_range_is_told_at_the_next_wait(call: Any, error: Any, te
         result = call(x)
         with pytest.raises(error, match=re.escape(text)) as caught:
             wait()
-        assert caught.value.__notes__
+        (note,) = caught.value.__notes__
+        assert __file__ in note
         assert result.numpy().shape == result.shape  # it is told once
 
 
@@ -274,3 +278,36 @@ def test_checks_without_a_wait_wait_at_last(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(ArgumentError, match="label 5"):
         mg.one_hot(integers(2), 3)
     assert mg.one_hot(integers(2), 3).tolist() == [[0, 0, 1]]
+
+
+def test_another_thread_that_waits_first_is_told() -> None:
+    mg.one_hot(integers(5), 3)
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ArgumentError, match="label 5"):
+        pool.submit(mg.cuda.synchronize).result()
+    mg.cuda.synchronize()
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("int64", 2**62 + 1), ("int8", -128), ("uint64", 2**64 - 1)])
+def test_a_large_value_is_told_exactly(dtype: str, value: int) -> None:
+    mg.one_hot(mg.tensor(np.array([value], dtype), device="cuda"), 3)
+    with pytest.raises(ArgumentError, match=f"label {value} is"):
+        mg.cuda.synchronize()
+
+
+def test_notes_are_used_again_until_one_is_written() -> None:
+    mg.one_hot(integers(1), 3)
+    mg.cuda.synchronize()
+    kept = checks._open.notes
+    mg.one_hot(integers(1), 3)
+    mg.one_hot(integers(7), 3)
+    with pytest.raises(ArgumentError, match="label 7"):
+        mg.cuda.synchronize()
+    mg.one_hot(integers(1), 3)
+    assert checks._open.notes is not kept
+    mg.cuda.synchronize()
+
+
+def test_forgotten_checks_raise_nothing() -> None:
+    mg.one_hot(integers(5), 3)
+    checks.clear()
+    mg.cuda.synchronize()

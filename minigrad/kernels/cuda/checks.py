@@ -1,15 +1,18 @@
-"""Values that must lie in a range: a kernel notes one that does not, and the next wait of the same thread raises.
+"""Values that must lie in a range: a kernel notes one that does not, and the next wait, in any thread, raises.
 
 So nobody waits for labels and indices, which are right. What is computed with wrong ones reads no memory but its own.
 """
 
+import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import cuda, float64
+from numba import cuda
 
+import minigrad
 from minigrad.kernels.cuda.array import Array, row_major
 from minigrad.kernels.cuda.compiler import kernel
 from minigrad.kernels.cuda.copies import contiguous
@@ -18,15 +21,24 @@ from minigrad.kernels.cuda.machine import machine
 ROOM = 1024
 """Checks between two waits; one more waits itself."""
 
+WIDE = {"i": np.dtype(np.int64), "u": np.dtype(np.uint64)}
+"""In which dtype a value is noted, by the kind of its own; all others in float64."""
+
+PACKAGE = os.path.join(os.path.dirname(minigrad.__file__), "")
+
 Complaint = Callable[[Any], Exception]
 
 
-class _Open(threading.local):
-    """The checks of a thread of which nobody knows yet how they end: a note (whether, which value) each."""
+class _Open:
+    """Checks of which nobody knows yet how they end; of all threads, which compute in one stream.
+
+    Each has a note of two numbers: whether, and which value.
+    """
 
     def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.complaints: list[tuple[np.dtype, Complaint, str]] = []
         self.notes: Any = None
-        self.complaints: list[tuple[np.dtype, Complaint]] = []
 
 
 _open = _Open()
@@ -36,29 +48,49 @@ def check_within(x: Array, *, low: Any, high: Any, complain: Complaint) -> None:
     """See that all values are in [low, high]; else complain(value) is raised, later."""
     if not x.size:
         return
-    if len(_open.complaints) == ROOM:
-        settle()
-    if not _open.complaints:
-        _open.notes = Array.of(machine().zeros(16 * ROOM), np.dtype(np.float64), (ROOM, 2), row_major((ROOM, 2)), 0)
-    own = _open.notes.view((2,), (1,), 2 * len(_open.complaints))
-    _open.complaints.append((x.dtype, complain))
-    limits = (int(low), int(high)) if x.dtype.kind in "iu" else (np.float64(low), np.float64(high))
-    note_outside.over(x.size, own, contiguous(x), *limits)
+    kind, whole = WIDE.get(x.dtype.kind, np.dtype(np.float64)), contiguous(x)
+    limits = (np.float64(low), np.float64(high)) if kind == np.float64 else (int(low), int(high))
+    with _open.lock:
+        if len(_open.complaints) == ROOM:
+            settle()
+        if _open.notes is None:
+            _open.notes = machine().zeros(16 * ROOM)
+        own = Array.of(_open.notes, kind, (2,), row_major((2,)), 2 * len(_open.complaints))
+        _open.complaints.append((kind, complain, _place_of_call()))
+        note_outside.over(x.size, own, whole, *limits)
 
 
-def settle() -> None:
-    """Raise what a check of this thread has found, if one has; waits where there was any."""
-    complaints, notes = _open.complaints, _open.notes
-    if not complaints:
-        return
-    _open.complaints, _open.notes = [], None
-    found = np.empty((len(complaints), 2))
-    machine().download(found, notes.buffer, 0)
-    for (wrong, value), (dtype, complain) in zip(found, complaints, strict=True):
-        if wrong:
-            error = complain(int(value) if dtype.kind in "iu" else dtype.type(value).item())
-            error.add_note("the GPU found it after the call, which had gone on: this call is the first that waits")
+def _place_of_call() -> str:
+    frame = sys._getframe()
+    while frame.f_code.co_filename.startswith(PACKAGE) and frame.f_back:
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def settle(*copies: tuple[np.ndarray, Any, int]) -> None:
+    """Wait for copies (see `Driver.download`) and for the checks, if there are any, and raise what one has found."""
+    with _open.lock:
+        complaints, notes = _open.complaints, _open.notes
+        clear()
+    found = np.empty((len(complaints), 2), np.int64)
+    if complaints:
+        copies = (*copies, (found, notes, 0))
+    if copies:
+        machine().download(*copies)
+    for note, (kind, complain, place) in zip(found, complaints, strict=True):
+        if note[0]:
+            error = complain(note.view(kind)[1].item())
+            error.add_note(f"the GPU found it after the call, at {place}: this call is the first that waits")
             raise error
+    with _open.lock:
+        if _open.notes is None:
+            _open.notes = notes  # in which nothing was written
+
+
+def clear() -> None:
+    """Forget all checks."""
+    with _open.lock:
+        _open.complaints, _open.notes = [], None
 
 
 @kernel
@@ -66,4 +98,4 @@ def note_outside(n: Any, notes: Any, x: Any, low: Any, high: Any) -> None:
     """Note one of the values that are not in the range."""
     for i in range(cuda.grid(1), n, cuda.gridsize(1)):
         if not (x[i] >= low and x[i] <= high):
-            notes[0], notes[1] = float64(1), float64(x[i])
+            notes[0], notes[1] = 1, x[i]

@@ -225,10 +225,11 @@ class Driver:
         """A copy of an array in one piece, which is there for what comes later in our stream."""
         return self._uploads.copy(array)
 
-    def download(self, array: np.ndarray, buffer: Buffer, offset: int) -> None:
-        """Copy from a buffer, `offset` bytes in, to an array in one piece, when all before has run."""
+    def download(self, *copies: tuple[np.ndarray, Buffer, int]) -> None:
+        """Copy to arrays in one piece, from so many bytes behind a buffer's first, when all before has run."""
         self._desk.enter()
-        self._library.cuMemcpyDtoHAsync_v2(array.ctypes.data, buffer.address + offset, array.nbytes, self.stream)
+        for array, buffer, offset in copies:
+            self._library.cuMemcpyDtoHAsync_v2(array.ctypes.data, buffer.address + offset, array.nbytes, self.stream)
         self.synchronize()
 
     def synchronize(self) -> None:

@@ -174,9 +174,10 @@ class Simulator:
         buffer[: array.nbytes] = array.reshape(-1).view(np.uint8)
         return buffer
 
-    def download(self, array: np.ndarray, buffer: np.ndarray, offset: int) -> None:
-        """Copy from a buffer, `offset` bytes in, to an array in one piece."""
-        array.reshape(-1).view(np.uint8)[:] = buffer[offset : offset + array.nbytes]
+    def download(self, *copies: tuple[np.ndarray, np.ndarray, int]) -> None:
+        """Copy to arrays in one piece, from so many bytes behind a buffer's first."""
+        for array, buffer, offset in copies:
+            array.reshape(-1).view(np.uint8)[:] = buffer[offset : offset + array.nbytes]
 
     def memory_stats(self) -> Any:
         """Nobody counts."""
