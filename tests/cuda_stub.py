@@ -76,6 +76,7 @@ def installed():
         monkeypatch.setattr(ptx, "kept", written)
         forget()
         yield stub
+        assert not stub.astray
     forget()
 
 
@@ -99,7 +100,8 @@ def written(kernel, signature, capability):
 class Stub:
     """The library, of one GPU with `room` bytes; `failing` are the error numbers of functions that fail.
 
-    Those in `short` find too little memory, once for each time that they are there.
+    Those in `short` find too little memory, once for each time that they are there. `astray` are the calls that use or
+    free memory in a stream which does not wait for what another one has done with it.
     """
 
     def __init__(self, room=1 << 30, version=13000, gpus=1, **failing):
@@ -107,6 +109,7 @@ class Stub:
         self.memory, self.kept, self.most = {}, 0, 0
         self.short = []
         self.log, self.launches, self._handles, self._alive = [], [], 0, {}
+        self.astray, self.after, self.events = [], {}, {}  # after: which streams come after all that uses a block
 
     def __getattr__(self, name):
         method = getattr(type(self), f"do_{name}", None)
@@ -133,6 +136,15 @@ class Stub:
     def _new(self, out):
         self._handles += 1
         out[0] = 0x7F00_0000_0000 + self._handles  # which does not fit an int of C
+
+    def _use(self, address, stream, alone=False):
+        """Note a use of memory; one `alone` is in no other stream's past so far."""
+        for base, block in self.memory.items():
+            if base <= address < base + len(block):
+                if stream not in self.after[base]:
+                    self.astray.append(self.log[-1])
+                if alone:
+                    self.after[base] = {stream}
 
     @c(c_uint)
     def do_cuInit(self, flags): ...
@@ -176,7 +188,9 @@ class Stub:
     def do_cuStreamSynchronize(self, stream): ...
 
     @c(c_void_p, c_void_p, c_uint)
-    def do_cuStreamWaitEvent(self, stream, event, flags): ...
+    def do_cuStreamWaitEvent(self, stream, event, flags):
+        for streams in self.events[event]:
+            streams.add(stream)
 
     @c(POINTER(c_void_p), c_uint)
     def do_cuEventCreate(self, out, flags):
@@ -186,7 +200,8 @@ class Stub:
     def do_cuEventDestroy_v2(self, event): ...
 
     @c(c_void_p, c_void_p)
-    def do_cuEventRecord(self, event, stream): ...
+    def do_cuEventRecord(self, event, stream):
+        self.events[event] = [streams for streams in self.after.values() if stream in streams]
 
     @c(c_void_p)
     def do_cuEventSynchronize(self, event): ...
@@ -197,13 +212,14 @@ class Stub:
             return OUT_OF_MEMORY
         block = ctypes.create_string_buffer(size)
         out[0] = ctypes.addressof(block)
-        self.memory[out[0]] = block
+        self.memory[out[0]], self.after[out[0]] = block, {stream}
         self.most = max(self.most, sum(map(len, self.memory.values())))
 
     @c(c_uint64, c_void_p)
     def do_cuMemFreeAsync(self, address, stream):
         if address not in self.memory:
             return INVALID_VALUE
+        self._use(address, stream)
         self.kept += len(self.memory.pop(address))
 
     @c(POINTER(c_void_p), c_size_t, c_uint)
@@ -213,14 +229,17 @@ class Stub:
 
     @c(c_uint64, c_ubyte, c_size_t, c_void_p)
     def do_cuMemsetD8Async(self, there, value, size, stream):
+        self._use(there, stream, alone=True)
         memset(there, value, size)
 
     @c(c_uint64, c_void_p, c_size_t, c_void_p)
     def do_cuMemcpyHtoDAsync_v2(self, there, here, size, stream):
+        self._use(there, stream, alone=True)
         memmove(there, here, size)
 
     @c(c_void_p, c_uint64, c_size_t, c_void_p)
     def do_cuMemcpyDtoHAsync_v2(self, here, there, size, stream):
+        self._use(there, stream)
         memmove(here, there, size)
 
     @c(POINTER(c_size_t), POINTER(c_size_t))
@@ -259,6 +278,8 @@ class Stub:
         grid, block = (one.gridX, one.gridY, one.gridZ), (one.blockX, one.blockY, one.blockZ)
         assert (one.attributes, one.count, extra) == (None, 0, None)
         values = [ctypes.string_at(parameters[i], 8) for i in range(self.parameters)]
+        for value in values:
+            self._use(int.from_bytes(value, "little"), one.stream)
         self.launches.append((grid, block, one.shared, one.stream, values))
 
     @c(c_int, POINTER(c_char_p))

@@ -227,9 +227,32 @@ def test_uploads_go_beside_the_computation(stub, monkeypatch):
     assert locked[4:] == locked[:2]
     steps = stub.calls("cuEventSynchronize", "cuMemcpyHtoDAsync_v2", "cuEventRecord", "cuStreamWaitEvent")
     names, events = [entry[0] for entry in steps], [entry[1] for entry in steps]
-    assert names == ["cuEventSynchronize", "cuMemcpyHtoDAsync_v2", "cuEventRecord"] * 6 + ["cuStreamWaitEvent"]
+    piece = ["cuEventSynchronize", "cuMemcpyHtoDAsync_v2", "cuEventRecord"]
+    assert names == [*(piece * 6), "cuEventRecord", "cuStreamWaitEvent"]
     assert events[0:18:3] == events[2:18:3]
-    assert steps[-1][1:] == (driver.stream, events[17], 0)
+    assert steps[-2][1:] == (events[18], other)
+    assert steps[-1][1:] == (driver.stream, events[18], 0)
+
+
+def test_an_upload_that_fails_gives_its_memory_back_when_its_copies_are_through(stub, monkeypatch):
+    monkeypatch.setattr(Uploads, "SIZE", 64)
+    x = np.zeros(150, np.uint8)
+    copied, synchronize = [], stub.cuEventSynchronize
+
+    def interrupted(event):
+        copied.append(event)
+        if len(copied) == 2:
+            raise KeyboardInterrupt
+        return synchronize(event)
+
+    driver = machines.machine()
+    monkeypatch.setattr(driver._library, "cuEventSynchronize", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        driver.upload(x)
+    assert stub.names().count("cuMemcpyHtoDAsync_v2") == 1
+    assert stub.calls("cuMemFreeAsync")[-1][2] == driver.stream  # which has waited: else it would be `astray`
+    monkeypatch.undo()
+    np.testing.assert_array_equal(to_numpy(from_numpy(x)), x)
 
 
 # ---- errors ----------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """A GPU behind NVIDIA's driver: memory, copies and launches, in the order of one stream.
 
 The context is the device's primary one, which other libraries in the process share. Nothing here waits for the GPU but
-`download`, `synchronize`, and `upload` where all its page-locked memory is on its way.
+`download`, `synchronize`, `upload` where all its page-locked memory is on its way, and `release_memory`, which whoever
+finds too little memory calls.
 """
 
 import ctypes
@@ -240,9 +241,8 @@ class Driver:
     def order(self, first: int, then: int) -> None:
         """Let what comes later in the stream `then` wait for what the stream `first` has been given so far."""
         self._desk.enter()
-        event = self._library.handle(
-            "cuEventCreate", NO_TIMING
-        )  # of this call: a collection may order others meanwhile
+        # an event of this call: a collection may order others meanwhile
+        event = self._library.handle("cuEventCreate", NO_TIMING)
         self._library.cuEventRecord(event, first)
         self._library.cuStreamWaitEvent(then, event, 0)
         self._library.cuEventDestroy_v2(event)  # what waits for it goes on waiting
@@ -317,15 +317,17 @@ class Uploads:
             if not self._ring:
                 self._begin()
             buffer = driver.allocate(array.nbytes, self._stream)  # in this stream: what computes may have others' work
-            for start in range(0, array.nbytes, self.SIZE):
-                place, copied = self._ring[self._next]
-                self._next = (self._next + 1) % self.PIECES
-                size = min(self.SIZE, array.nbytes - start)
-                library.cuEventSynchronize(copied)
-                ctypes.memmove(place, array.ctypes.data + start, size)
-                library.cuMemcpyHtoDAsync_v2(buffer.address + start, place, size, self._stream)
-                library.cuEventRecord(copied, self._stream)
-            library.cuStreamWaitEvent(driver.stream, copied, 0)
+            try:
+                for start in range(0, array.nbytes, self.SIZE):
+                    place, copied = self._ring[self._next]
+                    self._next = (self._next + 1) % self.PIECES
+                    size = min(self.SIZE, array.nbytes - start)
+                    library.cuEventSynchronize(copied)
+                    ctypes.memmove(place, array.ctypes.data + start, size)
+                    library.cuMemcpyHtoDAsync_v2(buffer.address + start, place, size, self._stream)
+                    library.cuEventRecord(copied, self._stream)
+            finally:  # where a copy fails, too: its memory goes back in the order of our stream
+                driver.order(self._stream, driver.stream)
         return buffer
 
     def _begin(self) -> None:
