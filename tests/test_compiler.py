@@ -140,7 +140,8 @@ def test_a_new_folder_lets_go_of_the_oldest(compile_again, tmp_path):
     for age in range(cache.KEPT + 2):
         folder = tmp_path / "cache" / f"{age:016x}"
         folder.mkdir(parents=True)
-        for name in f"some.kernel-{age:016x}.bin", f"some.kernel-{age:016x}.{age:032x}":
+        code = f"some.kernel-{age:016x}"
+        for name in f"{code}.bin", f"{code}.ptx", f"{code}.{age:032x}":
             (folder / name).write_bytes(b"code")
         os.utime(folder, (1e9 - age, 1e9 - age))
     mine = [tmp_path / "cache" / "pictures", tmp_path / "cache" / f"{cache.KEPT + 1:016x}"]

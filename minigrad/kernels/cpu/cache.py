@@ -67,7 +67,7 @@ def prune(root: Path) -> None:
     for folder in sorted(folders, key=lambda path: path.stat().st_mtime)[:-KEPT]:
         with contextlib.suppress(OSError):
             for path in folder.iterdir():
-                if re.search(r"-[0-9a-f]{16}\.(bin|[0-9a-f]{32})$", path.name):
+                if re.search(r"-[0-9a-f]{16}\.(bin|ptx|[0-9a-f]{32})$", path.name):
                     path.unlink()
             folder.rmdir()
 
