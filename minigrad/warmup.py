@@ -49,6 +49,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "convolution 1x1": (lambda: nn.Conv2d(64, 64, 1), (4, 64, 14, 14)),
     "convolution 7x7, stride 2": (lambda: nn.Conv2d(3, 64, 7, stride=2, padding=3), (2, 3, 64, 64)),
     "convolution 3x3, stride 2": (lambda: nn.Conv2d(24, 48, 3, stride=2, padding=1), (4, 24, 32, 32)),
+    "convolution 4x4, stride 2": (lambda: nn.Conv2d(32, 64, 4, stride=2, padding=1), (4, 32, 32, 32)),
     "convolution 1x1, stride 2": (lambda: nn.Conv2d(24, 48, 1, stride=2), (4, 24, 32, 32)),
     "convolution, pool, relu": (lambda: _chain(nn.MaxPool2d(3), nn.ReLU()), (32, 1, 64, 64)),
     "convolution, batch-norm, relu": (

@@ -288,6 +288,18 @@ class TestConvolution:
         check("conv2d_weight", conv.conv2d_weight, g, x, terms=terms, **options)
 
 
+@pytest.mark.parametrize("far", [600, 20_000, 2**31 + 20])
+@pytest.mark.parametrize("groups", [1, 16])
+def test_taps_far_outside_see_zeros(far, groups):
+    x, weight = np.ones((1, 16, 8, 16), "float32"), np.ones((4 * groups, 16 // groups, 1, 3), "float32")
+    weight = weight[:16] if groups > 1 else weight
+    options = {"stride": (1, 1), "padding": (0, far), "dilation": (1, far), "groups": groups}
+    y = conv.conv2d(x, weight, **options)
+    np.testing.assert_array_equal(y, np.full(y.shape, 16 // groups))
+    gradient = conv.conv2d_weight(np.ones_like(y), x, shape=weight.shape, **options)
+    np.testing.assert_array_equal(gradient, np.broadcast_to([0, 8 * 16, 0], weight.shape))
+
+
 @pytest.mark.usefixtures("blocks")
 class TestPooledConvolution:
     def places(self, x, weight, bias, options):

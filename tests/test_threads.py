@@ -86,8 +86,8 @@ def train(seed, steps=2):
     model = nn.Sequential(
         nn.Conv2d(2, 6, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(), nn.BatchNorm2d(6),
         nn.Conv2d(6, 6, 3, padding=1, groups=6), nn.Conv2d(6, 8, 3, stride=2, groups=2), nn.Conv2d(8, 64, 1),
-        nn.MaxPool2d(3, 1, padding=1), nn.Conv2d(64, 64, 1), nn.AvgPool2d(3, 1, padding=1), nn.AvgPool2d(2),
-        nn.Flatten(), nn.Linear(768, 70), nn.Linear(70, 5),
+        nn.MaxPool2d(3, 1, padding=1), nn.Conv2d(64, 64, 1), nn.Conv2d(64, 64, (3, 1), padding=(1, 0)),
+        nn.AvgPool2d(3, 1, padding=1), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(768, 70), nn.Linear(70, 5),
     )
     for parameter in model.parameters():
         parameter.assign(mg.tensor(draw.standard_normal(parameter.shape).astype(np.float32) / 8))

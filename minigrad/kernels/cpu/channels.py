@@ -27,6 +27,7 @@ Pair = tuple[int, int]
 
 FILLED = 0.9  # of the lanes of vectors of channels, at least
 FEWEST = 4  # outputs, at least: they share the channels that a tile loads
+LONGEST = 512  # positions in a line, which is in one sum
 POSITIONS = 256  # in a sum of float32, about: what a tile reads stays in the caches, and rounding is bounded
 VECTORS = 4  # of channels in a copy, at most
 PARTS = 16  # into so many the sum is cut for the threads, where the batch allows
@@ -70,10 +71,11 @@ class Plan(NamedTuple):
     slices: int
 
 
-def pays(shape: tuple[int, ...], groups: int, dtype: np.dtype) -> bool:
-    """Whether vectors of channels are filled well enough, and outputs are enough, for a weight of this shape."""
-    wide = lanes(dtype)
-    return shape[0] // groups >= FEWEST and shape[1] >= FILLED * wide * -(-shape[1] // wide)
+def pays(shape: tuple[int, ...], groups: int, size: Pair, dtype: np.dtype) -> bool:
+    """Whether channels fill vectors that several taps and outputs share, and lines are short enough for one sum."""
+    wide, (o, channels, *window) = lanes(dtype), shape
+    filled = channels >= FILLED * wide * -(-channels // wide)
+    return filled and o // groups >= FEWEST and math.prod(window) > 1 and size[1] <= LONGEST
 
 
 def conv2d_weight(

@@ -143,7 +143,7 @@ def correlate(x: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, 
     (n, _, *image), (o, channels, *window) = x.shape, weight.shape
     if n * o * size[0] * size[1] == 0 or x.size == 0 or weight.size == 0:
         return np.zeros((n, o, *size), x.dtype)
-    if depthwise.pays(weight.shape, groups, size):
+    if depthwise.pays(weight.shape, groups, size) and _is_near(image, padding):
         return depthwise.correlate(x, weight, size, stride, padding, dilation)
     if _is_product(weight.shape, groups, tuple(image), size, stride, padding):
         matrices, images = weight.reshape(groups, o // groups, channels), x.reshape(n, groups, channels, -1)
@@ -187,6 +187,11 @@ def _is_product(
     o, channels, *window = weight
     plain = (window, image, stride, padding) == ([1, 1], size, (1, 1), (0, 0))
     return plain and min(o // groups, channels) >= BROAD and math.prod(size) >= PIXELS
+
+
+def _is_near(image: Sequence[int], padding: Pair) -> bool:
+    """Whether an image with all its padding is not much larger than itself, so that copies of both are cheap."""
+    return all(margin <= side // 2 + 4 for side, margin in zip(image, padding, strict=True))
 
 
 @kernel
@@ -339,7 +344,7 @@ def conv2d_weight(
     (n, o, oh, ow), (_, channels, *window), image = g.shape, shape, x.shape[2:]
     if g.size == 0 or x.size == 0:
         return np.zeros(shape, g.dtype)
-    if depthwise.pays(shape, groups, (oh, ow)):
+    if depthwise.pays(shape, groups, (oh, ow)) and _is_near(image, padding):
         return depthwise.conv2d_weight(g, x, shape, stride, padding, dilation)
     if _is_product(shape, groups, image, (oh, ow), stride, padding):
         given, seen = g.reshape(n, groups, o // groups, -1), x.reshape(n, groups, channels, -1)
@@ -348,7 +353,7 @@ def conv2d_weight(
         faster = winograd_weight.weight_gradient(g, x, shape, padding, groups)
         if faster is not None:
             return faster
-    if by_channels.pays(shape, groups, g.dtype):
+    if by_channels.pays(shape, groups, (oh, ow), g.dtype) and _is_near(image, padding):
         return by_channels.conv2d_weight(g, x, shape, stride, padding, dilation, groups)
     plan = plan_runs(image, (oh, ow), tuple(window), stride, padding, dilation, channels, PRODUCTS, DEPTH)
     passes = -(-channels // plan.channels)

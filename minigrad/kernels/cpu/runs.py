@@ -100,7 +100,7 @@ def plan_runs(
     taps = np.broadcast_to(c * h * w + u * dh * w if in_place else copy, (together, kh, kw))
     return Runs(
         taps.ravel().astype(np.intp),
-        np.array([(step, max(0, -(step // sw)), min(ow, (w - 1 - step) // sw + 1)) for step in steps]),
+        np.array([(step, min(ow, max(0, -(step // sw))), max(0, min(ow, (w - 1 - step) // sw + 1))) for step in steps]),
         *(together, rows, span, ow),
         *(pitch, kh * kw, phases, sh, sw, top, h, w),
         0 if in_place else together * copied + BYTES,

@@ -125,7 +125,7 @@ def _dense(
 
 
 @functools.cache
-def sums_over_winners(lanes: int, rows: int, columns: int, filled: bool) -> Callable[..., bool]:
+def sums_over_winners(lanes: int, rows: int, columns: int, filled: bool) -> Callable[..., None]:
     """Compile `conv2d_pool_backward` for windows of so many rows, in pieces of so many vectors."""
     piece = columns * lanes
 

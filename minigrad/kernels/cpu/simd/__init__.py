@@ -1,8 +1,8 @@
 """Tiles: small matrices of vectors that a compiled function keeps in registers.
 
 A vector is 64 bytes, 16 float32 or 8 float64, on every machine; LLVM makes it of one AVX-512 register, two of AVX2 or
-four of SSE and NEON. So the order of every sum, and with it every bit, is the same everywhere, but for the rounding
-between product and sum where a machine has no fused multiply-add.
+four of SSE and NEON. So a tile has the same bits everywhere, but for the rounding between product and sum where a
+machine has no fused multiply-add. A kernel that cuts a long sum by what its registers hold adds up in another order.
 
     total = full(zero, 4, 2)  # 4 rows of 2 vectors: eight registers
     for k in range(depth):
