@@ -7,12 +7,12 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import cuda
 
-import minigrad
 from minigrad.kernels.cuda.array import Array, row_major
 from minigrad.kernels.cuda.compiler import kernel
 from minigrad.kernels.cuda.copies import contiguous
@@ -24,7 +24,7 @@ ROOM = 1024
 WIDE = {"i": np.dtype(np.int64), "u": np.dtype(np.uint64)}
 """In which dtype a value is noted, by the kind of its own; all others in float64."""
 
-PACKAGE = os.path.join(os.path.dirname(minigrad.__file__), "")
+PACKAGE = os.path.join(str(Path(__file__).parents[2]), "")
 
 Complaint = Callable[[Any], Exception]
 
