@@ -12,17 +12,18 @@ from typing import Any
 from numba import cuda
 
 from minigrad.kernels.cuda.compiler import Kernel
+from minigrad.kernels.cuda.driver import THREADS
 from minigrad.kernels.cuda.intrinsics import beside
 from minigrad.kernels.cuda.machine import SIMULATED, machine
 
 WARP = 2 if SIMULATED else 32
 """Threads that can ask each other without a barrier."""
 
-WARPS = 8
+WARPS = THREADS // 32
 """In a block, at most."""
 
-EACH = 32
-"""Elements of a line that a lane reads, before there are more lanes than a warp has."""
+LEAST, EACH = 1 if SIMULATED else 4, 32
+"""Elements of a line that a lane reads, before there is another one, and before there are more than a warp has."""
 
 
 def lanes(length: int, inner: int) -> int:
@@ -30,7 +31,7 @@ def lanes(length: int, inner: int) -> int:
     if inner != 1:
         return 0
     most, bits = machine().threads, 0
-    while 2 << bits <= most and 1 << bits < (length if 1 << bits < 32 else -(-length // EACH)):
+    while 2 << bits <= most and 1 << bits < -(-length // (LEAST if 1 << bits < 32 else EACH)):
         bits += 1
     return bits
 
@@ -63,6 +64,11 @@ def bounds(part: Any, size: Any, length: Any) -> Any:
     return part * size, min((part + 1) * size, length)
 
 
+def turns(first: Any, stop: Any, bits: Any) -> Any:
+    """How many of first, first + 2 ** bits, ... come before stop; a range with such a step would divide to know it."""
+    return (stop - first + (1 << bits) - 1) >> bits
+
+
 @functools.cache
 def folding(f: Callable[..., Any]) -> Callable[..., Any]:
     """A function of a lane's number, the bits, and shared memory for a number of each warp: f over all lanes' numbers.
@@ -80,7 +86,7 @@ def folding(f: Callable[..., Any]) -> Callable[..., Any]:
             cuda.syncthreads()  # until all have read what is there from before
             board[warp] = number
             cuda.syncthreads()
-            first = warp // warps * warps
+            first = warp & -warps
             number = board[first]
             for k in range(1, warps):
                 number = f(number, board[first + k])

@@ -16,7 +16,7 @@ from minigrad.kernels.cuda.copies import contiguous
 from minigrad.kernels.cuda.division import divisor, quotient, split
 from minigrad.kernels.cuda.elementwise import SAME, by_fours
 from minigrad.kernels.cuda.intrinsics import load4, shared, store4
-from minigrad.kernels.cuda.lanes import WARPS, bounds, folding, lanes, own_line, share
+from minigrad.kernels.cuda.lanes import WARPS, bounds, folding, lanes, own_line, share, turns
 
 PART = 8192
 """Elements of a channel that lanes sum up, at most."""
@@ -102,7 +102,9 @@ def sum_moments(
         channel, part = split(line, parts)
         start, stop = bounds(part, size, images * run[0])
         one, two, origin = float64(0), float64(0), float64(x[channel * run[0]])
-        for e in range(start + each * lane, stop, each << bits):
+        far = bits + (2 if each == 4 else 0)
+        for k in range(turns(start + each * lane, stop, far)):
+            e = start + each * lane + (k << far)
             image, place = split(e, run)
             at = (image * channels[0] + channel) * run[0] + place
             if each == 4:
@@ -186,7 +188,9 @@ def sum_slopes(
         start, stop = bounds(part, size, images * run[0])
         table = mean[channel], _inverse_root(var[channel], eps), weight[channel], bias[channel]
         one, two = float64(0), float64(0)
-        for e in range(start + each * lane, stop, each << bits):
+        far = bits + (2 if each == 4 else 0)
+        for k in range(turns(start + each * lane, stop, far)):
+            e = start + each * lane + (k << far)
             image, place = split(e, run)
             at = (image * channels[0] + channel) * run[0] + place
             if each == 4:

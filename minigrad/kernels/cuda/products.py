@@ -40,7 +40,7 @@ from minigrad.kernels.cuda.intrinsics import (
     tensor_products,
     zeros,
 )
-from minigrad.kernels.cuda.lanes import WARPS, folding, own_line
+from minigrad.kernels.cuda.lanes import WARPS, folding, own_line, turns
 from minigrad.kernels.cuda.machine import SIMULATED
 
 
@@ -378,7 +378,7 @@ def singles(form: Form) -> tuple[Any, Any]:
         total: Any,
         first: Any,
         last: Any,
-        step: Any,
+        bits: Any,
         left: Any,
         right: Any,
         starts: Any,
@@ -386,8 +386,8 @@ def singles(form: Form) -> tuple[Any, Any]:
         terms: Any,
         end: Any,
     ) -> Any:
-        for r in range(first, last, step):
-            one = term(lists, terms, index(r), 0)
+        for k in range(turns(first, last, bits)):
+            one = term(lists, terms, index(first + (k << bits)), 0)
             if not checked or inside(index(starts[2] + one[1]), index(end)):
                 total += left[index(starts[0] + one[2])] * right[index(starts[1] + one[0])]
         return total
@@ -408,7 +408,7 @@ def one_by_one(form: Form, dtype: np.dtype) -> Kernel:
         """As of `tiled`, with tiles of one row and one column."""
         for i in range(cuda.grid(1), n, cuda.gridsize(1)):
             (first, last, to), starts = find(i, lists, rows, columns, terms[0], batches, grid)
-            out[to] = add_up(zero, first, last, 1, left, right, starts, lists, terms, grid[11])
+            out[to] = add_up(zero, first, last, 0, left, right, starts, lists, terms, grid[11])
 
     return multiply
 
@@ -427,7 +427,7 @@ def jointly(form: Form, dtype: np.dtype) -> Kernel:
         for i in range(cuda.grid(1), n, cuda.gridsize(1)):
             line, lane, wanted = own_line(i, count, bits)
             (first, last, to), starts = find(line, lists, rows, columns, terms[0], batches, grid)
-            total = add_up(zero, first + lane, last, 1 << bits, left, right, starts, lists, terms, grid[11])
+            total = add_up(zero, first + lane, last, bits, left, right, starts, lists, terms, grid[11])
             total = added(total, bits, board)
             if lane == 0 and wanted:
                 out[to] = total

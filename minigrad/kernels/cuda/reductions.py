@@ -17,7 +17,7 @@ from minigrad.kernels.cuda.copies import astype, contiguous
 from minigrad.kernels.cuda.division import divisor, split
 from minigrad.kernels.cuda.elementwise import SAME
 from minigrad.kernels.cuda.intrinsics import shared
-from minigrad.kernels.cuda.lanes import WARPS, bounds, folding, in_parts, lanes, own_line, share
+from minigrad.kernels.cuda.lanes import WARPS, bounds, folding, in_parts, lanes, own_line, share, turns
 from minigrad.kernels.cuda.views import lines, permute_dims
 
 Function = Callable[..., Any]
@@ -39,8 +39,8 @@ def along_lines(f: Function, dtype: np.dtype) -> Kernel:
             outer, part = split(rest, parts)
             first, stop = bounds(part, size, length)
             top, total = outer * length * inner[0] + column, start
-            for r in range(first + lane, stop, 1 << bits):
-                total = f(total, x[top + r * inner[0]])
+            for k in range(turns(first + lane, stop, bits)):
+                total = f(total, x[top + (first + lane + (k << bits)) * inner[0]])
             total = folded(total, bits, board)
             if lane == 0 and wanted:
                 out[line] = total
@@ -134,7 +134,8 @@ def best_of_parts(better: Function, found: bool, dtype: np.dtype) -> Kernel:
             first, stop = bounds(part, size, length)
             top, place = outer * length * inner[0] + column, first + lane if first + lane < stop else first
             own = x[top + place * inner[0]]
-            for r in range(place + (1 << bits), stop, 1 << bits):
+            for k in range(1, turns(first + lane, stop, bits)):
+                r = first + lane + (k << bits)
                 if better(x[top + r * inner[0]], own):
                     own, place = x[top + r * inner[0]], r
             best = best_of_all(own, bits, board)

@@ -17,7 +17,7 @@ from minigrad.kernels.cuda.copies import contiguous
 from minigrad.kernels.cuda.division import divisor, split
 from minigrad.kernels.cuda.elementwise import SAME
 from minigrad.kernels.cuda.intrinsics import shared
-from minigrad.kernels.cuda.lanes import WARPS, folding, lanes, own_line, share
+from minigrad.kernels.cuda.lanes import WARPS, folding, lanes, own_line, share, turns
 from minigrad.kernels.cuda.reductions import sum
 from minigrad.kernels.cuda.views import broadcast_to, lines
 
@@ -98,13 +98,13 @@ def _exponentials_of(dtype: np.dtype) -> Callable[..., Any]:
 
     def sum_of_exponentials(x: Any, top: Any, length: Any, inner: Any, lane: Any, bits: Any, board: Any) -> Any:
         anchor, total = least, type(least)(0)
-        for k in range(lane, length, 1 << bits):
-            value = x[top + k * inner]
+        for k in range(turns(lane, length, bits)):
+            value = x[top + (lane + (k << bits)) * inner]
             anchor = value if value > anchor or value != value else anchor
         anchor = largest(anchor, bits, board)
         anchor = anchor if anchor - anchor == 0 else type(anchor)(0)
-        for k in range(lane, length, 1 << bits):
-            total += math.exp(x[top + k * inner] - anchor)
+        for k in range(turns(lane, length, bits)):
+            total += math.exp(x[top + (lane + (k << bits)) * inner] - anchor)
         return anchor, added(total, bits, board)
 
     return sum_of_exponentials
@@ -123,9 +123,10 @@ def exponentials(dtype: np.dtype) -> Kernel:
             outer, column = split(line, inner)
             top = outer * length * inner[0] + column
             anchor, total = sum_of_exponentials(x, top, length, inner[0], lane, bits, board)
-            for k in range(lane, length if wanted else 0, 1 << bits):
-                away = x[top + k * inner[0]] - anchor
-                out[top + k * inner[0]] = away - math.log(total) if logarithm else math.exp(away) / total
+            for k in range(turns(lane, length if wanted else 0, bits)):
+                at = top + (lane + (k << bits)) * inner[0]
+                away = x[at] - anchor
+                out[at] = away - math.log(total) if logarithm else math.exp(away) / total
 
     return normalise
 
@@ -144,12 +145,12 @@ def slopes(dtype: np.dtype) -> Kernel:
             line, lane, wanted = own_line(i, count, bits)
             outer, column = split(line, inner)
             top, total = outer * length * inner[0] + column, zero
-            for k in range(lane, length, 1 << bits):
-                at = top + k * inner[0]
+            for k in range(turns(lane, length, bits)):
+                at = top + (lane + (k << bits)) * inner[0]
                 total += g[at] if logarithm else g[at] * out[at]
             total = added(total, bits, board)
-            for k in range(lane, length if wanted else 0, 1 << bits):
-                at = top + k * inner[0]
+            for k in range(turns(lane, length if wanted else 0, bits)):
+                at = top + (lane + (k << bits)) * inner[0]
                 gradient[at] = g[at] - math.exp(out[at]) * total if logarithm else out[at] * (g[at] - total)
 
     return slope
@@ -171,8 +172,9 @@ def surprise(dtype: np.dtype) -> Kernel:
             outer, column = split(line, inner)
             top, label = outer * length * inner[0] + column, labels[line]
             anchor, total = sum_of_exponentials(logits, top, length, inner[0], lane, bits, board)
-            for k in range(lane, length if wanted else 0, 1 << bits):
-                softmax[top + k * inner[0]] = math.exp(logits[top + k * inner[0]] - anchor) / total
+            for k in range(turns(lane, length if wanted else 0, bits)):
+                at = top + (lane + (k << bits)) * inner[0]
+                softmax[at] = math.exp(logits[at] - anchor) / total
             if lane == 0 and wanted:
                 known = label >= 0 and label < length
                 away = logits[top + label * inner[0]] - anchor if known else nan
