@@ -27,12 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wait = mg.cuda.synchronize if options.device == "cuda" else lambda: None
     print(f"{mg.cuda.device_name() if options.device == 'cuda' else 'cpu'}, arrays of {options.bytes:.1e} bytes\n")
     print(f"{'':<28} {'ms':>9} {'GB/s':>8} {'of a copy':>9}")
-    best = 0.0
+    of_copy = 0.0
     for name, count, step in steps(options.device, max(1, round(options.bytes / (4 * CHANNELS * SIDE**2)))):
         seconds = median_time(step, wait)
         rate = count / seconds / 1e9
-        best = best or rate
-        print(f"{name:<28} {seconds * 1e3:>9.3f} {rate:>8.0f} {rate / best:>9.0%}")
+        of_copy = of_copy or rate
+        print(f"{name:<28} {seconds * 1e3:>9.3f} {rate:>8.0f} {rate / of_copy:>9.0%}")
     return 0
 
 

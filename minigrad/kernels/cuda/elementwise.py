@@ -85,7 +85,7 @@ def fill(out: Array, f: Function, *inputs: Array) -> Array:
     reach = max(sum(abs(step) * (size - 1) for size, step in zip(sizes, one, strict=True)) for one in strides)
     strides += [(0,) * len(sizes)] * len(absent)
     laid = [part for pair in zip((out, *operands), strides, strict=True) for part in pair]
-    index = int32 if max(reach, out.size) < 2**31 - 2**24 else int64  # a stride's worth of threads further may be asked
+    index = int32 if max(reach, out.size) < 2**31 else int64
     anyhow(f, len(inputs), index).over(out.size, *zip(*map(divisor, sizes), strict=True), *laid)
     return out
 
