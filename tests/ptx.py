@@ -41,15 +41,14 @@ from minigrad.kernels.cuda.compiler import KERNELS, Kernel
 from minigrad.ops.kinds import REGISTRY
 from minigrad.testing.records import calls
 
-ARCHITECTURES = "sm_80", "sm_90"
-CAPABILITY = 8, 0  # of the PTX, which is assembled for both
+ARCHITECTURES = {"sm_80": (8, 0), "sm_90": (9, 0)}
 
 DOUBLE = {"sin": "arguments beyond 1e5 are reduced in float64", "cos": "as sin"}
 """What computes float32 by way of float64, in libdevice, and where."""
 
 
-WIDE = "elementwise.in_step", "norm.normalise", "norm.image_slopes", "random.draw", "products.tiled"
-"""What reads or writes by fours."""
+WIDE = "elementwise.in_step", "norm.normalise", "norm.image_slopes", "random.draw"
+"""What reads and writes by fours."""
 
 STORES = {
     *(80, 64, 32),  # 8 x 8 sums one by one and by fours, by tensor cores, or the largest of each four and which it is
@@ -92,7 +91,7 @@ def take_note() -> None:
 
 
 class Row(NamedTuple):
-    """What came of a kernel, for an architecture or (without an assembler) for none."""
+    """What came of a kernel, for an architecture; registers, spills and shared memory are the assembler's."""
 
     kernel: str
     kinds: str
@@ -115,7 +114,7 @@ def note_all(examples: int) -> list[str]:
         for dtype in "float32", "float64":
             missing |= _note_op(name, dtype, examples)
     for work in _layers, _long_and_random, _layers_in_tf32, _optimizers:
-        missing |= _attempt(work)
+        missing |= _lacking(work)
     for module in pkgutil.iter_modules(cuda.__path__):  # their kernels shall have been asked for by now
         if module.name != "simulator":
             importlib.import_module(f"{cuda.__name__}.{module.name}")
@@ -123,7 +122,16 @@ def note_all(examples: int) -> list[str]:
 
 
 def _attempt(work: Any) -> set[str]:
-    """What is missing for some work, whose results are nonsense and may be refused."""
+    """What is missing for a sample of an op; what it computes is nonsense, and may be refused."""
+    try:
+        return _lacking(work)
+    except (MinigradError, ValueError, IndexError, ZeroDivisionError) as error:
+        REFUSED[f"{type(error).__name__}: {str(error).splitlines()[0]}"] += 1
+    return set()
+
+
+def _lacking(work: Any) -> set[str]:
+    """What is missing for some work."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -133,8 +141,6 @@ def _attempt(work: Any) -> set[str]:
         if lacking is None:
             raise
         return {lacking[1]}
-    except (MinigradError, ValueError, IndexError, ZeroDivisionError) as error:
-        REFUSED[f"{type(error).__name__}: {str(error).splitlines()[0]}"] += 1
     return set()
 
 
@@ -220,8 +226,10 @@ def _long_and_random() -> None:
 
 def _layers_in_tf32() -> None:
     mg.cuda.allow_tf32(True)
-    _layers()
-    mg.cuda.allow_tf32(False)
+    try:
+        _layers()
+    finally:
+        mg.cuda.allow_tf32(False)
 
 
 def _optimizers() -> None:
@@ -268,21 +276,21 @@ def kinds(signature: tuple[Any, ...]) -> str:
 
 
 def compiled(job: tuple[int, int]) -> list[Row]:
-    """Compile one signature of one kernel."""
+    """Compile one signature of one kernel, for each architecture."""
     kernel = KERNELS[job[0]]
-    signature = kernel.signatures[job[1]]
-    row = Row(label(kernel), kinds(signature), "", 0, 0, 0, 0, 0, "")
+    return [_row(kernel, kernel.signatures[job[1]], architecture) for architecture in ARCHITECTURES]
+
+
+def _row(kernel: Kernel, signature: tuple[Any, ...], architecture: str) -> Row:
+    row, capability = Row(label(kernel), kinds(signature), architecture, 0, 0, 0, 0, 0, ""), ARCHITECTURES[architecture]
     try:
-        ptx.key(kernel, signature, CAPABILITY)  # what it is filed by on the disk
-        _, text = ptx.compiled(kernel, signature, CAPABILITY)
+        ptx.key(kernel, signature, capability)  # what it is filed by on the disk
+        _, text = ptx.compiled(kernel, signature, capability)
     except Exception as error:
-        return [row._replace(problem=f"does not compile: {type(error).__name__}: {str(error).strip()[-400:]}")]
-    row = row._replace(wide=len(re.findall(r"(?:ld|st)\S*\.global\S*\.v4|cp\.async\S* \[.*, 16", text)))
-    problem = _judge(row, text)
-    assembler = find_assembler()
-    if assembler is None:
-        return [row._replace(problem=problem)]
-    return [_assembled(assembler, text, row._replace(architecture=one, problem=problem)) for one in ARCHITECTURES]
+        return row._replace(problem=f"does not compile: {type(error).__name__}: {str(error).strip()[-400:]}")
+    row = row._replace(wide=len(re.findall(r"(?:ld|st)\S*\.global\S*\.v4", text)))
+    row, assembler = row._replace(problem=_judge(row, text)), find_assembler()
+    return row if assembler is None else _assembled(assembler, text, row)
 
 
 def _judge(row: Row, text: str) -> str:
