@@ -201,6 +201,9 @@ def _layers() -> None:
         parts = (ones(shape, dtype=dtype) for shape in ((64, 64, side, side), (64, 64, 3, 3), (64,)))
         y = mg.conv2d_pool(*parts, pool=2, relu=True, padding=1)
         y.backward(mg.ones(y.shape, dtype=dtype, device="cuda"))
+    long = ones((2, 8, 1, 40_000))  # for whose places 16 bits are too few
+    y = mg.conv2d(long, ones((16, 8, 1, 3)), padding=(0, 1))
+    y.backward(mg.ones(y.shape, device="cuda"))
     for m, k, n in (2048, 2048, 2048), (256, 512, 15), (32, 500, 100), (15, 100_000, 15):
         for dtype in "float32", "float64":
             x, y = ones((m, k), dtype=dtype), ones((k, n), dtype=dtype)

@@ -57,6 +57,9 @@ TILES = {
 }
 """For float32, and for dtypes that leave fewer registers; and about how fast they are: the larger the fewer loads."""
 
+LARGE = Tile(64, 4)
+"""In place of the larger ones, which leave too few registers for indices of 64 bits."""
+
 FEW = 4
 """Rows or columns that are not worth a tile."""
 
@@ -146,6 +149,7 @@ class Product:
         )
         sides = max((max(_coordinates(axis.entries[:, 1])) for axis in axes[:3]), default=0)
         large = reach >= 1 << 31 or max(sides, *(last or (0,))) >= 1 << 15
+        tile = LARGE if large and tile.each == 8 else tile
         entries: list[np.ndarray] = []
         starts = []
         for axis in axes:
