@@ -29,7 +29,7 @@ EXAMPLES = (
 def _sample(draw: Draw) -> Call:
     subscripts = draw.choice(EXAMPLES)
     least = least_side(draw)
-    sizes = {letter: draw.choice([2, 3, least]) for letter in "bijkl"}
+    sizes = {letter: draw.choice([least, 2, 3]) for letter in "bijkl"}
     more = draw.shape(max_dims=2, min_side=least)
     shapes = []
     for term in subscripts.split("->")[0].split(","):

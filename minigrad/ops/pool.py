@@ -51,10 +51,10 @@ def _output_shape(op: str, shape: tuple[int, ...], rows: list[Any], options: dic
 
 def pool_sample(draw: Draw, dilated: bool) -> tuple[tuple[int, ...], dict[str, Any]]:
     """Draw the shape of images and the options of a pool."""
-    window = (draw.choice([2, 3, 1]), draw.choice([3, 2, 1]))
+    window = (draw.choice([1, 2, 3]), draw.choice([1, 2, 3]))
     options: dict[str, Any] = {
         "kernel_size": window,
-        "stride": (draw.choice([1, 2, 1, 3]), draw.choice([1, 2, 1, 3])),
+        "stride": (draw.choice([1, 1, 2, 3]), draw.choice([1, 1, 2, 3])),
         "padding": tuple(draw.integer(0, size // 2) for size in window),
         "ceil_mode": draw.boolean(),
     }

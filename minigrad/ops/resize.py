@@ -14,9 +14,9 @@ from minigrad.ops.samples import Call, Draw
 
 
 def _sample(draw: Draw) -> Call:
-    sides = draw.choice([2, 3, 4, 1]), draw.choice([3, 2, 4, 1])
+    sides = draw.choice([1, 2, 3, 4]), draw.choice([1, 2, 3, 4])
     x = draw.array((draw.choice([1, 2, 0]), draw.integer(1, 2), *sides))
-    mode, align_corners = draw.choice([("bilinear", True), ("bilinear", False), ("nearest", False)])
+    mode, align_corners = draw.choice([("nearest", False), ("bilinear", False), ("bilinear", True)])
     options = {"mode": mode, "align_corners": align_corners}
     if draw.boolean():
         return (x, (draw.integer(1, 6), draw.integer(1, 6))), options

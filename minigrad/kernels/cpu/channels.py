@@ -28,7 +28,7 @@ Pair = tuple[int, int]
 FILLED = 0.9  # of the lanes of vectors of channels, at least
 FEWEST = 4  # outputs, at least: they share the channels that a tile loads
 LONGEST = 512  # positions in a line, which is in one sum
-POSITIONS = 256  # in a sum of float32, about: what a tile reads stays in the caches, and rounding is bounded
+POSITIONS = 128  # in a sum of float32, about: what a tile reads stays in the caches, and rounding is bounded
 VECTORS = 4  # of channels in a copy, at most
 PARTS = 16  # into so many the sum is cut for the threads, where the batch allows
 
