@@ -76,17 +76,9 @@ def _unfold(ways: int) -> Callable[..., None]:
                 to, at = (i * depth + k) * oh * ow, (i * h + row) * w + column
                 clear(patches, to, to + above * ow)
                 copy_lines(
-                    patches,
-                    to + above * ow,
-                    end * depth * oh * ow,
-                    ow,
-                    x,
-                    at + above * sh * w,
-                    sh * w,
-                    below - above,
-                    first,
-                    stop,
-                )
+                    patches, to + above * ow, end * depth * oh * ow, ow,
+                    x, at + above * sh * w, sh * w, below - above, first, stop
+                )  # fmt: skip
                 clear(patches, to + below * ow, to + oh * ow)
 
     @jit

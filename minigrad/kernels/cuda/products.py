@@ -177,48 +177,24 @@ def finishing(tile: Tile, form: Form, number: Any, index: Any) -> tuple[Any, Any
         return shifts
 
     def store(
-        out: Any,
-        winners: Any,
-        total: Any,
-        shift: Any,
-        shifts: Any,
-        thread: Any,
-        down: Any,
-        across: Any,
-        fours: Any,
-        relu: Any,
-    ) -> None:
+        out: Any, winners: Any, total: Any, shift: Any, shifts: Any, thread: Any, down: Any, across: Any,
+        fours: Any, relu: Any,
+    ) -> None:  # fmt: skip
         if fours:
             store_fours(out, total, down, across)
         else:
             store_each(out, total, down, across)
 
     def store_with_bias(
-        out: Any,
-        winners: Any,
-        total: Any,
-        shift: Any,
-        shifts: Any,
-        thread: Any,
-        down: Any,
-        across: Any,
-        fours: Any,
-        relu: Any,
-    ) -> None:
+        out: Any, winners: Any, total: Any, shift: Any, shifts: Any, thread: Any, down: Any, across: Any,
+        fours: Any, relu: Any,
+    ) -> None:  # fmt: skip
         store(out, winners, plus_columns(total, shift, across), shift, shifts, thread, down, across, fours, relu)
 
     def store_pooled(
-        out: Any,
-        winners: Any,
-        total: Any,
-        shift: Any,
-        shifts: Any,
-        thread: Any,
-        down: Any,
-        across: Any,
-        fours: Any,
-        relu: Any,
-    ) -> None:
+        out: Any, winners: Any, total: Any, shift: Any, shifts: Any, thread: Any, down: Any, across: Any,
+        fours: Any, relu: Any,
+    ) -> None:  # fmt: skip
         own_shifts, _ = own(shifts, shifts, thread)
         store_largest(out, winners, total, own_shifts, down, across, relu)
 
