@@ -31,7 +31,7 @@ def compile_again(tmp_path, monkeypatch):
     monkeypatch.setenv("MINIGRAD_CACHE", str(tmp_path / "cache"))
 
     def compiled_again():
-        compiled = compiler._compile(add_one)
+        compiled = compiler.compiled(add_one)
         assert compiled(1) == 2
         return sum(compiled.stats.cache_hits.values())
 
@@ -159,7 +159,7 @@ SHARED = """
 from minigrad.kernels.cpu import compiler
 def add_one(x):
     return x + 1
-compiled = compiler._compile(add_one)
+compiled = compiler.compiled(add_one)
 assert compiled(1) == 2
 print(sum(compiled.stats.cache_hits.values()))
 """
@@ -185,7 +185,7 @@ def scale(factor, dtype):
 
 def make(factor, dtype):
     scaled = scale(factor, dtype)
-    @compiler._compile
+    @compiler.compiled
     def kernel(x):
         return scaled(x) + 1
     return kernel
@@ -252,13 +252,13 @@ def test_forced_cpu_features_share_no_machine_code(tmp_path):
 SLOW = """
 import time
 from minigrad.kernels.cpu import compiler
-@compiler.kernel
+@compiler.compiled
 def first(x):
     x[0] = 1
 @compiler.jit
 def helper(x):
     return 2 * x
-@compiler.kernel
+@compiler.compiled
 def second(x):
     x[0] = helper(x[1])
 import numpy as np

@@ -171,31 +171,74 @@ def test_threads_that_compile_at_the_same_time(layer, tmp_path):
     skip_without(layer)
     script = """
 from concurrent.futures import ThreadPoolExecutor
-import numba, numpy as np
-from minigrad.kernels.cpu.compiler import jit, kernel
+import numpy as np
+from minigrad.kernels.cpu.compiler import jit
+from minigrad.kernels.cpu.parallel import shared
 
 @jit
 def twice(x):
     return 2 * x
 
-@kernel
-def double(y, x):
-    for i in numba.prange(len(x)):
+@shared
+def double(thread, first, stop, y, x):
+    for i in range(first, stop):
         y[i] = twice(x[i])
 
-@kernel
-def triple(y, x):
-    for i in numba.prange(len(x)):
+@shared
+def triple(thread, first, stop, y, x):
+    for i in range(first, stop):
         y[i] = twice(x[i]) + x[i]
 
 def work(number):
     x = np.arange(100).astype(("f4", "f8")[number % 2])
     y, z = np.empty_like(x), np.empty_like(x)
     for first, second in ((double, triple), (triple, double))[number // 2 % 2],:
-        first(y, x)
-        second(z, x)
+        first(len(x), 2, y, x)
+        second(len(x), 2, z, x)
     return sorted([y.sum(), z.sum()]) == [9900, 14850]
 
 print(all(ThreadPoolExecutor(8).map(work, range(8))))
 """
     assert run("-c", script, NUMBA_THREADING_LAYER=layer, MINIGRAD_CACHE=str(tmp_path)) == "True\n"
+
+
+def test_what_threads_share_is_compiled_once_for_any_number(tmp_path):
+    script = """
+import numpy as np
+import minigrad as mg
+from minigrad.kernels.cpu.compiler import WATCH
+from minigrad.kernels.cpu.parallel import shared
+
+@shared
+def count(thread, first, stop, calls, seen):
+    calls[thread] += 1
+    for i in range(first, stop):
+        seen[i] += 1
+
+def times(things, threads):
+    calls, seen = np.zeros(threads, np.int64), np.zeros(things, np.int64)
+    count(things, threads, calls, seen)
+    return calls.tolist() == [1] * threads and seen.tolist() == [1] * things
+
+assert times(5, 1)
+before = WATCH.compiled
+assert all(times(things, threads) for threads in (2, 3, 4) for things in (0, 1, 3, 1000))
+print(WATCH.compiled - before)  # the loop that starts the threads
+mg.set_num_threads(1)
+assert times(7, 3)  # while another thread sets the number, a kernel may have been told to use more
+"""
+    assert run("-c", script, NUMBA_NUM_THREADS="4", MINIGRAD_CACHE=str(tmp_path)) == "1\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_process_forked_from_one_that_computed_alone_has_threads():
+    script = f"""{EVERYTHING}
+import os
+mg.set_num_threads(1)
+expected = train(0)
+if (child := os.fork()) == 0:
+    mg.set_num_threads(2)
+    os._exit(0 if train(0) == expected and mg.get_num_threads() == 2 else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+    run("-c", script, NUMBA_NUM_THREADS="2")

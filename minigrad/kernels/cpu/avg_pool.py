@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minigrad.kernels import geometry
-from minigrad.kernels.cpu.compiler import jit, shared
+from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.lines import (
     LINES,
     Plan,
@@ -29,6 +29,7 @@ from minigrad.kernels.cpu.lines import (
     window_reader,
 )
 from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.reduce import SUM, over_axes
 from minigrad.kernels.cpu.simd import (
     broadcast,
@@ -67,7 +68,9 @@ def avg_pool2d(
         plan, offsets = plan_lines(n * c, *window, (1, 1), 0, x.dtype)
         lines = empty((threads, plan.band * plan.sw * plan.pitch), x.dtype)
         counts = _counts(*window, count_include_pad, x.dtype)
-        _windows(stride[1])(plan.images * plan.bands, threads, *flat, lines, offsets, kernel_size[0], *counts, *plan)
+        _windows(stride[1])(
+            plan.images * plan.bands, threads, *flat, lines, offsets, kernel_size[0], *counts, tuple(plan)
+        )
     return y
 
 
@@ -97,7 +100,9 @@ def avg_pool2d_input(
         lines = empty((threads, LINES * plan.pitch), g.dtype)
         parts = empty((threads, LINES * plan.sw * plan.places), g.dtype)
         shares = [1 / counts for counts in _counts(*window, count_include_pad, g.dtype)]
-        _windows_backward(stride[1])(plan.images * plan.bands, threads, *flat, lines, parts, *tables, *shares, *plan)
+        _windows_backward(stride[1])(
+            plan.images * plan.bands, threads, *flat, lines, parts, *tables, *shares, tuple(plan)
+        )
     return dx
 
 
@@ -179,7 +184,7 @@ def _windows(ways: int) -> Callable[..., None]:
     @shared
     def compute(
         t: Any, first: Any, stop: Any, y: Any, x: Any, lines_of: Any, offsets: Any, height: Any, rows: Any,
-        columns: Any, *numbers: Any
+        columns: Any, numbers: Any
     ) -> None:  # fmt: skip
         plan = Plan(*numbers)
         lines, zero = lines_of[t], x.dtype.type(0)
@@ -240,7 +245,7 @@ def _windows_backward(ways: int) -> Callable[..., None]:
     @shared
     def compute(
         t: Any, first: Any, stop: Any, dx: Any, g: Any, lines_of: Any, parts_of: Any, reach: Any, offsets: Any,
-        bounds: Any, rows: Any, columns: Any, *numbers: Any
+        bounds: Any, rows: Any, columns: Any, numbers: Any
     ) -> None:  # fmt: skip
         plan = Plan(*numbers)
         lines, parts = lines_of[t], parts_of[t]

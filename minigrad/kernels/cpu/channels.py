@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import prange
 
-from minigrad.kernels.cpu.compiler import jit, kernel
+from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.generic import KERNELS
 from minigrad.kernels.cpu.lines import fill
 from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.simd import broadcast_apart, fma, full, lanes, load, load_at, registers, store_whole
 from minigrad.kernels.cpu.stacks import packers
 from minigrad.kernels.cpu.threads import get_num_threads
@@ -94,7 +94,8 @@ def conv2d_weight(
     totals = empty((passes * groups * plan.slices, math.prod(tiles) * rows * columns * lane), g.dtype)
     scratch = empty((get_num_threads(), plan.together * plan.size), g.dtype)
     flat_g, flat_x = np.ascontiguousarray(g).reshape(-1), np.ascontiguousarray(x).reshape(-1)
-    sums_of_channels(lane, vectors, rows, columns)(totals, flat_g, flat_x, scratch, places, plan)
+    compute = sums_of_channels(lane, vectors, rows, columns)
+    compute(len(totals), len(scratch), totals, flat_g, flat_x, scratch, places, plan)
     sums = KERNELS["sum"](totals.reshape(passes * groups, plan.slices, -1), axis=(1,), keepdims=False)
     found = sums.reshape(passes, groups, *tiles, rows, columns, lane).transpose(1, 2, 4, 0, 3, 5, 6)
     found = found.reshape(groups, tiles[0] * rows, passes, tiles[1] * columns, lane)
@@ -147,13 +148,13 @@ def sums_of_channels(lanes: int, vectors: int, rows: int, columns: int) -> Calla
     wide, across = vectors * lanes, columns * lanes
     copy_line = packers(lanes)[1]
 
-    @kernel
-    def compute(totals: Any, g: Any, x: Any, scratch: Any, places: Any, plan: Any) -> None:
-        threads, blocks = len(scratch), len(totals)
-        for t in prange(threads):
-            fill(scratch[t], 0, scratch.shape[1], x.dtype.type(0))
-            for block in range(t * blocks // threads, (t + 1) * blocks // threads):
-                sum_block(totals[block], g, x, scratch[t], places, plan, block)
+    @shared
+    def compute(
+        thread: Any, first: Any, stop: Any, totals: Any, g: Any, x: Any, scratch: Any, places: Any, plan: Any
+    ) -> None:  # fmt: skip
+        fill(scratch[thread], 0, scratch.shape[1], x.dtype.type(0))
+        for block in range(first, stop):
+            sum_block(totals[block], g, x, scratch[thread], places, plan, block)
 
     @jit
     def sum_block(totals: Any, g: Any, x: Any, copies: Any, places: Any, plan: Any, block: Any) -> None:

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import prange
 
 from minigrad.kernels import geometry
 from minigrad.kernels.cpu import channels as by_channels
 from minigrad.kernels.cpu import depthwise, patches, stacks, winograd, winograd_weight
-from minigrad.kernels.cpu.compiler import jit, kernel
+from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.runs import Runs, copy_runs, plan_runs
 from minigrad.kernels.cpu.simd import (
     broadcast,
@@ -33,7 +33,7 @@ from minigrad.kernels.cpu.simd import (
     store,
     sum_lanes,
 )
-from minigrad.kernels.cpu.threads import get_num_threads
+from minigrad.kernels.cpu.threads import get_num_threads, sharing
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
@@ -112,15 +112,16 @@ def _input_of_strides(
     taps = np.concatenate([places[:, top - down[us], left - across[vs]].ravel() for us, vs in met])
     parts = _sum_over_taps(g, weights, taps, plan, size, groups)
     x = empty(shape, g.dtype)
-    interleave(x.reshape(-1, h, w), parts.reshape(-1, sh, sw, len(weight) // groups, *size))
+    planes = x.reshape(-1, h, w)
+    interleave(len(planes), sharing(x.size), planes, parts.reshape(-1, sh, sw, len(weight) // groups, *size))
     return x
 
 
-@kernel
-def interleave(x: Any, parts: Any) -> None:
+@shared
+def interleave(thread: Any, first: Any, stop: Any, x: Any, parts: Any) -> None:
     """Put images (planes h w) together from what they are modulo a stride, (groups sh sw channels rows columns)."""
     _, sh, sw, channels, _, _ = parts.shape
-    for plane in prange(len(x)):
+    for plane in range(first, stop):
         interleave_plane(x[plane], parts[plane // channels], plane % channels, sh, sw)
 
 
@@ -169,14 +170,19 @@ def _sum_over_taps(x: Array, weights: Sequence[Array], taps: Array, plan: Runs, 
     shares, first = np.empty((len(weights), 3), np.intp), 0
     for share, (weight, depth) in enumerate(zip(weights, depths, strict=True)):
         flat = np.ascontiguousarray(weight).reshape(-1)
-        pack_weights(packed[first * step :], flat, groups, o // groups, channels * depth, rows)
+        room = packed[first * step : (first + depth) * step]
+        pack_weights(groups * tiles, sharing(room.size), room, flat, o // groups, channels * depth, rows)
         shares[share] = first * plan.channels, depth, first * step
         first += depth
     scratch = empty((threads, plan.size), x.dtype)
     y = empty((n, groups, len(weights), o // groups, *size), x.dtype)
     flat_y, flat_x = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
     compute = sums_over_taps(lanes(x.dtype), rows, columns)
-    compute(flat_y, flat_x, packed, taps, shares, scratch, plan, n, groups, o // groups, channels, size[0], parts)
+    blocks = n * groups * bands * parts
+    compute(
+        blocks, threads, flat_y, flat_x, packed, taps, shares, scratch, plan,
+        groups, o // groups, channels, size[0], parts
+    )  # fmt: skip
     return y
 
 
@@ -194,16 +200,18 @@ def _is_near(image: Sequence[int], padding: Pair) -> bool:
     return all(margin <= side // 2 + 4 for side, margin in zip(image, padding, strict=True))
 
 
-@kernel
-def pack_weights(packed: Any, weight: Any, groups: Any, outputs: Any, depth: Any, rows: Any) -> None:
+@shared
+def pack_weights(
+    thread: Any, first: Any, stop: Any, packed: Any, weight: Any, outputs: Any, depth: Any, rows: Any
+) -> None:  # fmt: skip
     """Copy weights (groups outputs depth) to (groups tiles depth rows), with zeros for rows beyond the last output."""
     tiles = -(-outputs // rows)
-    for tile in prange(groups * tiles):
-        group, first = tile // tiles, tile % tiles * rows
+    for tile in range(first, stop):
+        group, output = tile // tiles, tile % tiles * rows
         for m in range(rows):
-            start = (group * outputs + first + m) * depth
+            start = (group * outputs + output + m) * depth
             for k in range(depth):
-                packed[(tile * depth + k) * rows + m] = weight[start + k] if first + m < outputs else 0
+                packed[(tile * depth + k) * rows + m] = weight[start + k] if output + m < outputs else 0
 
 
 @functools.cache
@@ -229,17 +237,15 @@ def sums_over_taps(lanes: int, rows: int, columns: int) -> Callable[..., None]:
     wide = lanes * columns
     narrow = columns if rows < 4 else 1  # of what is left of a run; few rows need many vectors to hide the latency
 
-    @kernel
+    @shared
     def sum_blocks(
-        y: Any, x: Any, weight: Any, taps: Any, shares: Any, scratch: Any, plan: Any,
-        n: Any, groups: Any, outputs: Any, channels: Any, height: Any, parts: Any
+        thread: Any, first: Any, stop: Any, y: Any, x: Any, weight: Any, taps: Any, shares: Any, scratch: Any,
+        plan: Any, groups: Any, outputs: Any, channels: Any, height: Any, parts: Any
     ) -> None:  # fmt: skip
-        threads, blocks = len(scratch), n * groups * -(-height // plan.rows) * parts
-        for t in prange(threads):
-            for block in range(t * blocks // threads, (t + 1) * blocks // threads):
-                sum_block(
-                    y, x, weight, taps, shares, scratch[t], plan, block, groups, outputs, channels, height, parts
-                )  # fmt: skip
+        for block in range(first, stop):
+            sum_block(
+                y, x, weight, taps, shares, scratch[thread], plan, block, groups, outputs, channels, height, parts
+            )  # fmt: skip
 
     @jit
     def sum_block(
@@ -368,8 +374,13 @@ def conv2d_weight(
     weight = empty(shape, g.dtype)
     flat_g, flat_x = np.ascontiguousarray(g).reshape(-1), np.ascontiguousarray(x).reshape(-1)
     compute, finish = sums_over_outputs(lanes(g.dtype), rows, columns)
-    compute(totals, flat_g, flat_x, scratch, plan, n, groups, o // groups, channels, oh, slices, together)
-    finish(weight.reshape(-1), totals, plan, groups, o // groups, channels, slices)
+    compute(
+        slices * groups * passes, len(scratch), totals, flat_g, flat_x, scratch, plan,
+        n, groups, o // groups, channels, oh, slices, together
+    )  # fmt: skip
+    finish(
+        groups * passes, sharing(totals.size), weight.reshape(-1), totals, plan, groups, o // groups, channels, slices
+    )  # fmt: skip
     return weight
 
 
@@ -402,17 +413,15 @@ def sums_over_outputs(lanes: int, rows: int, columns: int) -> tuple[Callable[...
         """How many numbers a block writes."""
         return -(-outputs // rows) * -(-plan.channels * plan.depth // columns) * vectors * lanes
 
-    @kernel
+    @shared
     def sum_blocks(
-        totals: Any, g: Any, x: Any, scratch: Any, plan: Any,
+        thread: Any, first: Any, stop: Any, totals: Any, g: Any, x: Any, scratch: Any, plan: Any,
         n: Any, groups: Any, outputs: Any, channels: Any, height: Any, slices: Any, together: Any
     ) -> None:  # fmt: skip
-        threads, blocks = len(scratch), slices * groups * -(-channels // plan.channels)
-        for t in prange(threads):
-            for block in range(t * blocks // threads, (t + 1) * blocks // threads):
-                sum_block(
-                    totals, g, x, scratch[t], plan, block, n, groups, outputs, channels, height, slices, together
-                )  # fmt: skip
+        for block in range(first, stop):
+            sum_block(
+                totals, g, x, scratch[thread], plan, block, n, groups, outputs, channels, height, slices, together
+            )  # fmt: skip
 
     @jit
     def sum_block(
@@ -467,11 +476,14 @@ def sums_over_outputs(lanes: int, rows: int, columns: int) -> tuple[Callable[...
                 store(totals, tile, 0, 1, vectors * lanes, sums)
                 tile += vectors * lanes
 
-    @kernel
-    def add_slices(weight: Any, totals: Any, plan: Any, groups: Any, outputs: Any, channels: Any, slices: Any) -> None:
+    @shared
+    def add_slices(
+        thread: Any, first: Any, stop: Any, weight: Any, totals: Any, plan: Any,
+        groups: Any, outputs: Any, channels: Any, slices: Any
+    ) -> None:  # fmt: skip
         """Add what the slices found, in float64, and put it in its place."""
         size = size_of(plan, outputs)
-        for i in prange(groups * -(-channels // plan.channels)):
+        for i in range(first, stop):
             group, c = i % groups, i // groups * plan.channels
             taps, tile = min(plan.channels, channels - c) * plan.depth, i * slices * size
             for o in range(0, outputs, rows):

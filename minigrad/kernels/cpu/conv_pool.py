@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import prange
 
 from minigrad.kernels.cpu import conv, runs
-from minigrad.kernels.cpu.compiler import jit, kernel
+from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.memory import empty, zeros
+from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.runs import copy_runs
 from minigrad.kernels.cpu.simd import broadcast, full, is_nan, lanes, registers, select, store
-from minigrad.kernels.cpu.threads import get_num_threads
+from minigrad.kernels.cpu.threads import get_num_threads, sharing
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
@@ -46,7 +46,8 @@ def conv2d_pool(
     rows, size = rows_of_tile(o // groups), depth * kh * kw
     tiles = -(-o // groups // rows)
     packed = empty((groups * tiles * size * rows,), x.dtype)
-    conv.pack_weights(packed, np.ascontiguousarray(weight).reshape(-1), groups, o // groups, size, rows)
+    flat_weight = np.ascontiguousarray(weight).reshape(-1)
+    conv.pack_weights(groups * tiles, sharing(packed.size), packed, flat_weight, o // groups, size, rows)
     biases = zeros((groups * tiles * rows,), x.dtype)
     biases.reshape(groups, -1)[:, : o // groups] = bias.reshape(groups, -1)
     scratch = zeros((get_num_threads(), plan.size), x.dtype)  # lanes beyond a run see it: were it denormal, slowly
@@ -54,7 +55,8 @@ def conv2d_pool(
     compute = maxima(lanes(x.dtype), rows)
     flat = y.reshape(-1), winners.reshape(-1), np.ascontiguousarray(x).reshape(-1)
     compute(
-        *flat, packed, biases, scratch, plan, taps, size, at_once, n, groups, o // groups, depth, oh, relu
+        n * groups * -(-oh // plan.rows), len(scratch), *flat, packed, biases, scratch, plan, taps,
+        size, at_once, groups, o // groups, depth, oh, relu
     )  # fmt: skip
     return y, (winners,)
 
@@ -82,18 +84,16 @@ def maxima(lanes: int, rows: int) -> Callable[..., None]:
     integer = np.int32 if lanes == 16 else np.int64  # as many lanes as the floats
     product = conv.products(rows, 1)
 
-    @kernel
+    @shared
     def compute(
-        y: Any, winners: Any, x: Any, weight: Any, bias: Any, scratch: Any, plan: Any, taps: Any,
-        depth: Any, at_once: Any, n: Any, groups: Any, outputs: Any, channels: Any, height: Any, relu: Any
+        thread: Any, first: Any, stop: Any, y: Any, winners: Any, x: Any, weight: Any, bias: Any, scratch: Any,
+        plan: Any, taps: Any, depth: Any, at_once: Any, groups: Any, outputs: Any, channels: Any, height: Any, relu: Any
     ) -> None:  # fmt: skip
-        threads, blocks = len(scratch), n * groups * -(-height // plan.rows)
-        for t in prange(threads):
-            for block in range(t * blocks // threads, (t + 1) * blocks // threads):
-                compute_block(
-                    y, winners, x, weight, bias, scratch[t], plan, taps,
-                    depth, at_once, block, groups, outputs, channels, height, relu
-                )  # fmt: skip
+        for block in range(first, stop):
+            compute_block(
+                y, winners, x, weight, bias, scratch[thread], plan, taps,
+                depth, at_once, block, groups, outputs, channels, height, relu
+            )  # fmt: skip
 
     @jit
     def compute_block(

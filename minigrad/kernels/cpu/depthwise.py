@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minigrad.kernels.cpu.compiler import jit, shared
+from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.generic import quiet
 from minigrad.kernels.cpu.lines import LINES, Plan, band_dealer, end_of, fill, plan_lines, put_lines
 from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.simd import (
     broadcast,
     fma_rows,
@@ -58,7 +59,7 @@ def correlate(x: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, 
     flat_weight = np.ascontiguousarray(weight.swapaxes(2, 3) if rows > 1 else weight).reshape(-1)
     flat_y, flat_x = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
     compute = sums_over_taps(lanes(x.dtype), stride[1], rows, columns)
-    compute(plan.images * plan.bands, threads, flat_y, flat_x, flat_weight, scratch, taps, c, *plan)
+    compute(plan.images * plan.bands, threads, flat_y, flat_x, flat_weight, scratch, taps, c, tuple(plan))
     return y
 
 
@@ -72,7 +73,7 @@ def conv2d_weight(g: Array, x: Array, shape: tuple[int, ...], stride: Pair, padd
     totals, scratch = np.zeros((slices, c, len(taps) * rows)), _scratch(threads, plan, x.dtype)
     flat_g, flat_x = np.ascontiguousarray(g).reshape(-1), np.ascontiguousarray(x).reshape(-1)
     compute = sums_over_positions(lanes(x.dtype), stride[1], rows, columns)
-    compute(slices * parts, threads, totals, flat_g, flat_x, scratch, taps, n, c, parts, *plan)
+    compute(slices * parts, threads, totals, flat_g, flat_x, scratch, taps, n, c, parts, tuple(plan))
     gradient = quiet(np.sum, totals, 0)
     gradient = quiet(gradient.astype, x.dtype)
     return gradient.reshape(c, 1, *shape[:1:-1]).swapaxes(2, 3) if rows > 1 else gradient.reshape(shape)
@@ -103,7 +104,7 @@ def sums_over_taps(lanes: int, ways: int, rows: int, columns: int) -> Callable[.
     @shared
     def compute(
         t: Any, first: Any, stop: Any, y: Any, x: Any, weight: Any, scratch: Any, taps: Any, channels: Any,
-        *numbers: Any
+        numbers: Any
     ) -> None:  # fmt: skip
         plan, zero = Plan(*numbers), x.dtype.type(0)
         end = end_of(stop - 1, plan.oh, plan.ow, plan)
@@ -147,7 +148,7 @@ def sums_over_positions(lanes: int, ways: int, rows: int, columns: int) -> Calla
     @shared
     def compute(
         t: Any, first: Any, stop: Any, totals: Any, g: Any, x: Any, scratch: Any, taps: Any, n: Any, channels: Any,
-        parts: Any, *numbers: Any
+        parts: Any, numbers: Any
     ) -> None:  # fmt: skip
         plan, slices = Plan(*numbers), len(totals)
         for half in range(2):

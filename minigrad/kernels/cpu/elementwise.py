@@ -16,8 +16,9 @@ from numba.extending import overload
 
 from minigrad.kernels import scalars
 from minigrad.kernels.cpu import transcendental
-from minigrad.kernels.cpu.compiler import jit, shared
+from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.simd import (
     full,
     full_like,

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import prange
 
-from minigrad.kernels.cpu.compiler import kernel
 from minigrad.kernels.cpu.memory import empty, zeros
+from minigrad.kernels.cpu.parallel import shared
+from minigrad.kernels.cpu.threads import sharing
 
 Array = npt.NDArray[Any]
 
@@ -20,7 +20,8 @@ def take_along_axis(x: Array, indices: Array, *, axis: int) -> Array:
     out = empty(indices.shape, x.dtype)
     if out.size:
         bits = f"u{x.itemsize}"  # the same machine code for all types of a size
-        _take(lines_of(out, axis).view(bits), lines_of(x, axis).view(bits), lines_of(indices, axis))
+        lines = lines_of(out, axis).view(bits)
+        _take(_bundles(lines), sharing(out.size), lines, lines_of(x, axis).view(bits), lines_of(indices, axis))
     return out
 
 
@@ -28,14 +29,15 @@ def scatter_along_axis(g: Array, indices: Array, *, axis: int, shape: tuple[int,
     """Apply the adjoint of take_along_axis: see `reference.scatter_along_axis`. Equal indices add up in order."""
     x = zeros(shape, g.dtype)
     if g.size:
-        _scatter(lines_of(x, axis), lines_of(g, axis), lines_of(indices, axis))
+        lines = lines_of(x, axis)
+        _scatter(_bundles(lines), sharing(g.size), lines, lines_of(g, axis), lines_of(indices, axis))
     return x
 
 
 def add_slices(x: Array, g: Array, indices: Array, axis: int) -> None:
     """x[..., indices, ...] += g along an axis, in a contiguous x. Equal indices add up in order."""
-    lines = lines_of(g, axis)
-    _scatter(lines_of(x, axis), lines, np.broadcast_to(indices[:, None], lines.shape))
+    lines, given = lines_of(x, axis), lines_of(g, axis)
+    _scatter(_bundles(lines), sharing(g.size), lines, given, np.broadcast_to(indices[:, None], given.shape))
 
 
 def lines_of(x: Array, axis: int) -> Array:
@@ -44,10 +46,14 @@ def lines_of(x: Array, axis: int) -> Array:
     return np.ascontiguousarray(x).reshape(math.prod(x.shape[:axis]), x.shape[axis], -1)
 
 
-@kernel
-def _take(out: Any, x: Any, indices: Any) -> None:
+def _bundles(lines: Array) -> int:
+    return len(lines) * -(-lines.shape[2] // LINES)
+
+
+@shared
+def _take(thread: Any, begin: Any, end: Any, out: Any, x: Any, indices: Any) -> None:
     bundles = -(-out.shape[2] // LINES)
-    for part in prange(len(out) * bundles):
+    for part in range(begin, end):
         i, first = part // bundles, part % bundles * LINES
         stop = min(first + LINES, out.shape[2])
         for k in range(out.shape[1]):
@@ -55,10 +61,10 @@ def _take(out: Any, x: Any, indices: Any) -> None:
                 out[i, k, j] = x[i, indices[i, k, j], j]
 
 
-@kernel
-def _scatter(x: Any, g: Any, indices: Any) -> None:
+@shared
+def _scatter(thread: Any, begin: Any, end: Any, x: Any, g: Any, indices: Any) -> None:
     bundles = -(-x.shape[2] // LINES)
-    for part in prange(len(x) * bundles):
+    for part in range(begin, end):
         i, first = part // bundles, part % bundles * LINES
         stop = min(first + LINES, x.shape[2])
         for k in range(g.shape[1]):

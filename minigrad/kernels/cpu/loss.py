@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import prange
 
-from minigrad.kernels.cpu.compiler import kernel
 from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.softmaxes import as_rows, exponentials
+from minigrad.kernels.cpu.threads import sharing
 
 Array = npt.NDArray[Any]
 
@@ -21,7 +21,10 @@ def softmax_cross_entropy(
     rows = as_rows(logits, 1)
     softmax, losses = empty(rows.shape, rows.dtype), np.empty(labels.shape, rows.dtype)
     shape = labels.size, logits.shape[1]
-    _losses(losses.reshape(-1), softmax.reshape(shape), rows.reshape(shape), labels.reshape(-1))
+    threads = sharing(4 * rows.size)
+    _losses(
+        labels.size, threads, losses.reshape(-1), softmax.reshape(shape), rows.reshape(shape), labels.reshape(-1)
+    )  # fmt: skip
     if reduction != "none":
         losses = np.asarray(np.add.reduce(losses, axis=None))
         if reduction == "mean":
@@ -44,13 +47,14 @@ def softmax_cross_entropy_backward(
     share = g / max(labels.size, 1) if reduction == "mean" else g
     shares = share.reshape(-1) if reduction == "none" else np.full(labels.size, share, g.dtype)
     gradient = empty(softmax.shape, g.dtype)
-    _gradient(gradient.reshape(shape), softmax.reshape(shape), shares, labels.reshape(-1))
+    flat = gradient.reshape(shape), softmax.reshape(shape), shares, labels.reshape(-1)
+    _gradient(labels.size, sharing(gradient.size), *flat)
     return gradient if gradient.ndim == 2 else np.moveaxis(gradient, -1, 1), None
 
 
-@kernel
-def _losses(losses: Any, softmax: Any, logits: Any, labels: Any) -> None:
-    for i in prange(len(logits)):
+@shared
+def _losses(thread: Any, first: Any, stop: Any, losses: Any, softmax: Any, logits: Any, labels: Any) -> None:
+    for i in range(first, stop):
         row, weights = logits[i], softmax[i]
         anchor, total = exponentials(weights, row)
         losses[i] = math.log(total) - (row[labels[i]] - anchor)
@@ -59,9 +63,9 @@ def _losses(losses: Any, softmax: Any, logits: Any, labels: Any) -> None:
             weights[j] *= scale
 
 
-@kernel
-def _gradient(gradient: Any, softmax: Any, g: Any, labels: Any) -> None:
-    for i in prange(len(g)):
+@shared
+def _gradient(thread: Any, first: Any, stop: Any, gradient: Any, softmax: Any, g: Any, labels: Any) -> None:
+    for i in range(first, stop):
         for j in range(gradient.shape[1]):
             gradient[i, j] = g[i] * softmax[i, j]
         gradient[i, labels[i]] -= g[i]

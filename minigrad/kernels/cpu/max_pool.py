@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minigrad.kernels import geometry
-from minigrad.kernels.cpu.compiler import jit, shared
+from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.lines import (
     LINES,
     Plan,
@@ -29,6 +29,7 @@ from minigrad.kernels.cpu.lines import (
     window_reader,
 )
 from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.reduce import MAX
 from minigrad.kernels.cpu.simd import (
     as_integers,
@@ -78,7 +79,7 @@ def max_pool2d(
         lines = empty((threads, plan.span * plan.sw * plan.pitch), x.dtype)
         best = empty((threads, plan.span * plan.wide), x.dtype)
         chosen = empty((threads, plan.span * plan.wide), tables[-1].dtype)
-        _windows(stride[1])(plan.images * plan.bands, threads, *flat, lines, best, chosen, *tables, *plan)
+        _windows(stride[1])(plan.images * plan.bands, threads, *flat, lines, best, chosen, *tables, tuple(plan))
     return y, (taps,)
 
 
@@ -224,7 +225,7 @@ def _windows(ways: int) -> Callable[..., None]:
     @shared
     def compute(
         t: Any, first: Any, stop: Any, y: Any, taps: Any, x: Any, lines_of: Any, best_of: Any, chosen_of: Any,
-        offsets: Any, rows: Any, tops: Any, columns: Any, *numbers: Any
+        offsets: Any, rows: Any, tops: Any, columns: Any, numbers: Any
     ) -> None:  # fmt: skip
         plan = Plan(*numbers)
         lines, best, chosen = lines_of[t], best_of[t], chosen_of[t]

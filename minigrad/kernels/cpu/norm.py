@@ -10,17 +10,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import prange
 
-from minigrad.kernels.cpu.compiler import jit, kernel
+from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.generic import quiet
 from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.parallel import kernel, parallel_for
+from minigrad.kernels.cpu.threads import sharing
 
 Array = npt.NDArray[Any]
 
 LONG = 16  # elements, from which a run is worth a loop of its own
 BLOCK = 1 << 13  # elements, about: of runs, what a thread takes at a time
 ROWS = 32  # what a thread takes at a time
+WORK = 4  # of an element, in what `sharing` counts: it is gone through twice, in float64
 
 
 class Call(NamedTuple):
@@ -52,7 +54,8 @@ def batch_norm(
     mean, var = map(np.array, given) if given else np.empty((2, *weight.shape), x.dtype)
     call = _call(x, eps, relu, not given)
     forward = _forward_columns if call.run < LONG else _forward_runs
-    forward(y.reshape(-1), x.reshape(-1), *_room(x, call), _tables(mean, var, weight, bias), tuple(call))
+    tables = _tables(mean, var, weight, bias)
+    forward(sharing(WORK * x.size), y.reshape(-1), x.reshape(-1), *_room(x, call), tables, tuple(call))
     return y, (mean, var)
 
 
@@ -73,7 +76,7 @@ def batch_norm_backward(
     call = _call(x, eps, relu, not given)
     backward = _backward_columns if call.run < LONG else _backward_runs
     flat = dx.reshape(-1), dweight, dbias, g.reshape(-1), x.reshape(-1)
-    backward(*flat, *_room(x, call), _tables(mean, var, weight, bias), tuple(call))
+    backward(sharing(WORK * x.size), *flat, *_room(x, call), _tables(mean, var, weight, bias), tuple(call))
     found = [dx, dweight, dbias, *[None] * len(given)]
     if any(needs[3:]):
         found[3:] = quiet(_through_statistics, var + call.eps, weight, dweight, dbias)
@@ -108,55 +111,51 @@ def _tables(*arrays: Array) -> tuple[Array, ...]:
 
 
 @kernel
-def _forward_runs(y: Any, x: Any, factors: Any, parts: Any, arrays: Any, numbers: Any) -> None:
+def _forward_runs(
+    threads: Any, y: Any, x: Any, factors: Any, parts: Any, arrays: Any, numbers: Any
+) -> None:  # fmt: skip
     tables, call = Tables(*arrays), Call(*numbers)
     blocks = _blocks(parts, call)
     if call.own:
-        for k in prange(blocks):
-            _moments_of_runs(parts, x, call, np.intp(k))
+        parallel_for(_moments_of_runs, blocks, threads, (parts, x, call))
         _merge_moments(tables, parts, call)
     _fill_factors(factors, tables, call)
-    for k in prange(blocks):
-        _normalise_runs(y, x, factors, call, np.intp(k))
+    parallel_for(_normalise_runs, blocks, threads, (y, x, factors, call))
 
 
 @kernel
-def _forward_columns(y: Any, x: Any, factors: Any, parts: Any, arrays: Any, numbers: Any) -> None:
+def _forward_columns(
+    threads: Any, y: Any, x: Any, factors: Any, parts: Any, arrays: Any, numbers: Any
+) -> None:  # fmt: skip
     tables, call = Tables(*arrays), Call(*numbers)
     if call.own:
-        for k in prange(parts.shape[1]):
-            _moments_of_columns(parts[0, k], parts[1, k], x, call, np.intp(k))
+        parallel_for(_moments_of_columns, parts.shape[1], threads, (parts, x, call))
         _merge_moments(tables, parts, call)
     _fill_factors(factors, tables, call)
-    for k in prange(parts.shape[1]):
-        _normalise_columns(y, x, factors, call, np.intp(k))
+    parallel_for(_normalise_columns, parts.shape[1], threads, (y, x, factors, call))
 
 
 @kernel
 def _backward_runs(
-    dx: Any, dweight: Any, dbias: Any, g: Any, x: Any, factors: Any, parts: Any, arrays: Any, numbers: Any
+    threads: Any, dx: Any, dweight: Any, dbias: Any, g: Any, x: Any, factors: Any, parts: Any, arrays: Any, numbers: Any
 ) -> None:
     tables, call = Tables(*arrays), Call(*numbers)
     blocks = _blocks(parts, call)
     _fill_factors(factors, tables, call)
-    for k in prange(blocks):
-        _sums_of_runs(parts, g, x, factors, call, np.intp(k))
+    parallel_for(_sums_of_runs, blocks, threads, (parts, g, x, factors, call))
     _merge_sums(dweight, dbias, factors, parts, tables, call)
-    for k in prange(blocks):
-        _slopes_of_runs(dx, g, x, factors, call, np.intp(k))
+    parallel_for(_slopes_of_runs, blocks, threads, (dx, g, x, factors, call))
 
 
 @kernel
 def _backward_columns(
-    dx: Any, dweight: Any, dbias: Any, g: Any, x: Any, factors: Any, parts: Any, arrays: Any, numbers: Any
+    threads: Any, dx: Any, dweight: Any, dbias: Any, g: Any, x: Any, factors: Any, parts: Any, arrays: Any, numbers: Any
 ) -> None:
     tables, call = Tables(*arrays), Call(*numbers)
     _fill_factors(factors, tables, call)
-    for k in prange(parts.shape[1]):
-        _sums_of_columns(parts[0, k], parts[1, k], g, x, factors, call, np.intp(k))
+    parallel_for(_sums_of_columns, parts.shape[1], threads, (parts, g, x, factors, call))
     _merge_sums(dweight, dbias, factors, parts, tables, call)
-    for k in prange(parts.shape[1]):
-        _slopes_of_columns(dx, g, x, factors, call, np.intp(k))
+    parallel_for(_slopes_of_columns, parts.shape[1], threads, (dx, g, x, factors, call))
 
 
 # ---- channels --------------------------------------------------------------------------------------------------------
@@ -229,15 +228,15 @@ def _blocks(parts: Any, call: Any) -> Any:
 
 
 @jit
-def _runs(call: Any, channels: Any, k: Any) -> Any:
-    """The runs of block k."""
+def _runs(call: Any, channels: Any, first: Any, stop: Any) -> Any:
+    """The runs of some blocks."""
     together = max(1, BLOCK // call.run)
-    return range(k * together, min((k + 1) * together, call.images * channels))
+    return range(first * together, min(stop * together, call.images * channels))
 
 
 @jit
-def _moments_of_runs(parts: Any, x: Any, call: Any, k: Any) -> None:
-    for r in _runs(call, parts.shape[2], k):
+def _moments_of_runs(thread: Any, first: Any, stop: Any, parts: Any, x: Any, call: Any) -> None:
+    for r in _runs(call, parts.shape[2], first, stop):
         image, c = divmod(r, parts.shape[2])
         total = _sum(x, r * call.run, (r + 1) * call.run)
         parts[0, image, c] = total
@@ -262,9 +261,9 @@ def _sum_squares(x: Any, start: Any, stop: Any, centre: Any) -> Any:
 
 
 @jit
-def _normalise_runs(y: Any, x: Any, factors: Any, call: Any, k: Any) -> None:
+def _normalise_runs(thread: Any, first: Any, stop: Any, y: Any, x: Any, factors: Any, call: Any) -> None:
     relu = call.relu
-    for r in _runs(call, factors.shape[1], k):
+    for r in _runs(call, factors.shape[1], first, stop):
         c = r % factors.shape[1]
         mean, scale, bias = factors[0, c], factors[1, c], factors[2, c]
         for i in range(np.uintp(r * call.run), np.uintp((r + 1) * call.run)):
@@ -272,8 +271,10 @@ def _normalise_runs(y: Any, x: Any, factors: Any, call: Any, k: Any) -> None:
 
 
 @jit
-def _sums_of_runs(parts: Any, g: Any, x: Any, factors: Any, call: Any, k: Any) -> None:
-    for r in _runs(call, factors.shape[1], k):
+def _sums_of_runs(
+    thread: Any, first: Any, stop: Any, parts: Any, g: Any, x: Any, factors: Any, call: Any
+) -> None:  # fmt: skip
+    for r in _runs(call, factors.shape[1], first, stop):
         image, c = divmod(r, factors.shape[1])
         bounds = r * call.run, (r + 1) * call.run
         along, total = _sums(g, x, *bounds, factors[0, c], factors[1, c], factors[2, c], call.relu)
@@ -292,9 +293,11 @@ def _sums(g: Any, x: Any, start: Any, stop: Any, mean: Any, scale: Any, bias: An
 
 
 @jit
-def _slopes_of_runs(dx: Any, g: Any, x: Any, factors: Any, call: Any, k: Any) -> None:
+def _slopes_of_runs(
+    thread: Any, first: Any, stop: Any, dx: Any, g: Any, x: Any, factors: Any, call: Any
+) -> None:  # fmt: skip
     relu, own = call.relu, call.own
-    for r in _runs(call, factors.shape[1], k):
+    for r in _runs(call, factors.shape[1], first, stop):
         c = r % factors.shape[1]
         mean, scale, bias, tilt, level = factors[0, c], factors[1, c], factors[2, c], factors[3, c], factors[4, c]
         for i in range(np.uintp(r * call.run), np.uintp((r + 1) * call.run)):
@@ -306,50 +309,59 @@ def _slopes_of_runs(dx: Any, g: Any, x: Any, factors: Any, call: Any, k: Any) ->
 
 
 @jit
-def _rows(call: Any, width: Any, k: Any) -> Any:
-    """Where the rows that belong together begin."""
-    return range(k * call.rows * width, min((k + 1) * call.rows, call.images) * width, max(width, 1))
+def _rows(call: Any, width: Any, first: Any, stop: Any) -> Any:
+    """Where the rows of some parts begin."""
+    return range(first * call.rows * width, min(stop * call.rows, call.images) * width, max(width, 1))
 
 
 @jit
-def _moments_of_columns(sums: Any, squares: Any, x: Any, call: Any, k: Any) -> None:
-    rows = _rows(call, len(sums), k)
-    sums[:] = squares[:] = 0
-    for row in rows:
-        for j in range(np.uintp(len(sums))):
-            sums[j] += x[np.uintp(row) + j]
-    share = 1 / len(rows)
-    for row in rows:
-        for j in range(np.uintp(len(sums))):
-            distance = x[np.uintp(row) + j] - share * sums[j]
-            squares[j] += distance * distance
+def _moments_of_columns(thread: Any, first: Any, stop: Any, parts: Any, x: Any, call: Any) -> None:
+    parts[:, first:stop] = 0
+    for k in range(first, stop):
+        sums, squares, rows = parts[0, k], parts[1, k], _rows(call, parts.shape[2], k, k + 1)
+        for row in rows:
+            for j in range(np.uintp(len(sums))):
+                sums[j] += x[np.uintp(row) + j]
+        share = 1 / len(rows)
+        for row in rows:
+            for j in range(np.uintp(len(sums))):
+                distance = x[np.uintp(row) + j] - share * sums[j]
+                squares[j] += distance * distance
 
 
 @jit
-def _normalise_columns(y: Any, x: Any, factors: Any, call: Any, k: Any) -> None:
+def _normalise_columns(
+    thread: Any, first: Any, stop: Any, y: Any, x: Any, factors: Any, call: Any
+) -> None:  # fmt: skip
     relu = call.relu
-    for row in _rows(call, factors.shape[1], k):
+    for row in _rows(call, factors.shape[1], first, stop):
         for j in range(np.uintp(factors.shape[1])):
             i = np.uintp(row) + j
             y[i] = _normal(x[i], factors[0, j], factors[1, j], factors[2, j], relu)
 
 
 @jit
-def _sums_of_columns(along: Any, total: Any, g: Any, x: Any, factors: Any, call: Any, k: Any) -> None:
+def _sums_of_columns(
+    thread: Any, first: Any, stop: Any, parts: Any, g: Any, x: Any, factors: Any, call: Any
+) -> None:  # fmt: skip
     relu = call.relu
-    along[:] = total[:] = 0
-    for row in _rows(call, len(total), k):
-        for j in range(np.uintp(len(total))):
-            i = np.uintp(row) + j
-            passed = np.float64(_passed(g[i], x[i], factors[0, j], factors[1, j], factors[2, j], relu))
-            along[j] += passed * np.float64(x[i] - factors[0, j])
-            total[j] += passed
+    parts[:, first:stop] = 0
+    for k in range(first, stop):
+        along, total = parts[0, k], parts[1, k]
+        for row in _rows(call, len(total), k, k + 1):
+            for j in range(np.uintp(len(total))):
+                i = np.uintp(row) + j
+                passed = np.float64(_passed(g[i], x[i], factors[0, j], factors[1, j], factors[2, j], relu))
+                along[j] += passed * np.float64(x[i] - factors[0, j])
+                total[j] += passed
 
 
 @jit
-def _slopes_of_columns(dx: Any, g: Any, x: Any, factors: Any, call: Any, k: Any) -> None:
+def _slopes_of_columns(
+    thread: Any, first: Any, stop: Any, dx: Any, g: Any, x: Any, factors: Any, call: Any
+) -> None:  # fmt: skip
     relu, own = call.relu, call.own
-    for row in _rows(call, factors.shape[1], k):
+    for row in _rows(call, factors.shape[1], first, stop):
         for j in range(np.uintp(factors.shape[1])):
             i = np.uintp(row) + j
             slope = factors[1, j] * _passed(g[i], x[i], factors[0, j], factors[1, j], factors[2, j], relu)

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minigrad.kernels.cpu.compiler import jit, shared
+from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.lines import MOST, put
 from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.runs import clear
 from minigrad.kernels.cpu.simd import load_every, width
 from minigrad.kernels.cpu.threads import sharing

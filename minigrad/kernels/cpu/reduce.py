@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
-from minigrad.kernels.cpu.compiler import jit, shared
+from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.simd import (
     arrange,
     first_lane,

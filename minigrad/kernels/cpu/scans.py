@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import prange
 
-from minigrad.kernels.cpu.compiler import jit, kernel
+from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.gather import lines_of
 from minigrad.kernels.cpu.generic import quiet, reduced_as_rows
 from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.parallel import shared
+from minigrad.kernels.cpu.threads import sharing
 
 Array = npt.NDArray[Any]
 
@@ -38,13 +39,14 @@ def cumulative_prod_backward(
     gradient = empty(x.shape, x.dtype)
     np.copyto(gradient, g)
     if x.size:
-        _products(*(lines_of(array, axis) for array in (gradient, x, out)))
+        lines = [lines_of(array, axis) for array in (gradient, x, out)]
+        _products(len(lines[0]), sharing(x.size), *lines)
     return (gradient,)
 
 
-@kernel
-def _products(gradient: Any, x: Any, out: Any) -> None:
-    for i in prange(len(x)):
+@shared
+def _products(thread: Any, first: Any, stop: Any, gradient: Any, x: Any, out: Any) -> None:
+    for i in range(first, stop):
         _product(gradient[i], x[i], out[i])
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minigrad.kernels.cpu.compiler import jit, shared
+from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.reduce import MAX, SUM
 from minigrad.kernels.cpu.simd import full, load_first, store_first, width
 from minigrad.kernels.cpu.threads import sharing

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import prange
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
-from minigrad.kernels.cpu.compiler import jit, kernel, shared
+from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.generic import KERNELS
 from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.simd import (
     BYTES,
     broadcast_apart,
@@ -124,9 +124,9 @@ def _multiply(
     flat = out.ravel()
     scratch = empty((threads * size,), x.dtype) if size else flat
     if not turned:
-        multiply(jobs, threads, flat, x, y, scratch, plan)
+        multiply(jobs, threads, flat, x, y, scratch, size, plan)
         return out
-    multiply(jobs, threads, flat, y, x, scratch, plan)
+    multiply(jobs, threads, flat, y, x, scratch, size, plan)
     out = empty(shape, x.dtype)
     turn(pieces * sizes[0], 1, out.ravel(), flat, shape[-2], shape[-1])
     return out
@@ -195,19 +195,11 @@ def _multiplier(itemsize: int) -> tuple[Callable[..., None], Callable[..., None]
     pack_rows, pack_columns = packers(lanes)
     multiply_tile = tiles(lanes)
 
-    @kernel
-    def multiply(jobs: Any, threads: Any, out: Any, x: Any, y: Any, scratch: Any, numbers: Any) -> None:
-        if threads == 1:  # a loop of threads has its price
-            multiply_blocks(out, x, y, scratch, numbers, 0, jobs)
-        else:
-            size = len(scratch) // threads
-            for t in prange(threads):
-                part = scratch[t * size : (t + 1) * size]
-                multiply_blocks(out, x, y, part, numbers, t * jobs // threads, (t + 1) * jobs // threads)
-
-    @jit
-    def multiply_blocks(out: Any, x: Any, y: Any, packed: Any, numbers: Any, first: Any, stop: Any) -> None:
-        plan = Plan(*to_fixed_tuple(numbers, SIZE))  # type: ignore[call-arg]
+    @shared
+    def multiply(
+        thread: Any, first: Any, stop: Any, out: Any, x: Any, y: Any, scratch: Any, size: Any, numbers: Any
+    ) -> None:  # fmt: skip
+        plan, packed = Plan(*to_fixed_tuple(numbers, SIZE)), scratch[thread * size : (thread + 1) * size]  # type: ignore[call-arg]
         for job in range(first, stop):
             multiply_block(out, x, y, packed, plan, job)
 

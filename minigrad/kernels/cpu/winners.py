@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import prange
 
 from minigrad.kernels.cpu import conv
-from minigrad.kernels.cpu.compiler import jit, kernel
+from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.lines import up
 from minigrad.kernels.cpu.memory import empty, zeros
+from minigrad.kernels.cpu.parallel import kernel, parallel_for
 from minigrad.kernels.cpu.simd import (
     BYTES,
     broadcast,
@@ -74,9 +74,10 @@ def conv2d_pool_backward(
     last, total, bias = zeros((o * kh * pitch,), x.dtype), empty(weight.shape, x.dtype), empty((o + 1,), x.dtype)
     compute = sums_over_winners(wide, kh, columns, pixel % wide == 0 and kw * pixel == pitch)
     compute(
-        total, bias, by_x.reshape(-1), by_weight, by_bias, np.ascontiguousarray(g).reshape(-1), winners.reshape(-1),
-        np.ascontiguousarray(x).reshape(-1), np.ascontiguousarray(weight), last, scratch, size, found, counts,
-        corners, steps, (n, groups, o // groups), (depth, h, w), padding, (kw * pixel, pixel, pitch), needs
+        threads, total, bias, by_x.reshape(-1), by_weight, by_bias, np.ascontiguousarray(g).reshape(-1),
+        winners.reshape(-1), np.ascontiguousarray(x).reshape(-1), np.ascontiguousarray(weight), last, scratch, size,
+        found, counts, corners, steps, (n, groups, o // groups), (depth, h, w), padding, (kw * pixel, pixel, pitch),
+        needs
     )  # fmt: skip
     given = (by_x, total) if bias[o] == 0 else _dense(g, needs, x, weight, winners, padding, groups, pool)
     return tuple([array if need else None for array, need in zip((*given, bias[:o]), needs, strict=True)])
@@ -131,24 +132,35 @@ def sums_over_winners(lanes: int, rows: int, columns: int, filled: bool) -> Call
 
     @kernel
     def compute(
-        total: Any, bias: Any, by_x: Any, by_weight: Any, by_bias: Any, g: Any, winners: Any, x: Any, weight: Any,
-        last: Any, scratch: Any, size: Any, found: Any, counts: Any, corners: Any, steps: Any,
+        threads: Any, total: Any, bias: Any, by_x: Any, by_weight: Any, by_bias: Any, g: Any, winners: Any, x: Any,
+        weight: Any, last: Any, scratch: Any, size: Any, found: Any, counts: Any, corners: Any, steps: Any,
         batch: Any, image: Any, padding: Any, row: Any, needs: Any
     ) -> None:  # fmt: skip
         """Compute all gradients; after the bias comes zero times all pixels and weights: NaN, if one is not finite."""
-        threads, slices, outputs = len(scratch), len(by_weight), len(bias) - 1
-        check = pack(last, weight, row[1], row[2])
-        for t in prange(threads):
-            for part in range(t * slices // threads, (t + 1) * slices // threads):
-                begin, end = part * batch[0] // slices, (part + 1) * batch[0] // slices
-                compute_slice(
-                    by_x, by_weight[part], by_bias[part], g, winners, x, last, scratch[t], size, found[t],
-                    counts[t], corners, steps, begin, end, batch, image, padding, row, needs
-                )  # fmt: skip
-        for o in prange(outputs if needs[1] else 0):
-            add_slices(total, by_weight, o, row[1], row[2])
+        outputs, check = len(bias) - 1, pack(last, weight, row[1], row[2])
+        args = (
+            by_x, by_weight, by_bias, g, winners, x, last, scratch, size, found, counts, corners, steps,
+            batch, image, padding, row, needs
+        )  # fmt: skip
+        parallel_for(compute_slices, len(by_weight), threads, args)
+        if needs[1]:
+            parallel_for(add_slices, outputs, threads, (total, by_weight, row[1], row[2]))
         for o in range(outputs + 1):
             bias[o] = sum_column(by_bias, o) + (check if o == outputs else 0)
+
+    @jit
+    def compute_slices(
+        thread: Any, first: Any, stop: Any, by_x: Any, by_weight: Any, by_bias: Any, g: Any, winners: Any, x: Any,
+        last: Any, scratch: Any, size: Any, found: Any, counts: Any, corners: Any, steps: Any,
+        batch: Any, image: Any, padding: Any, row: Any, needs: Any
+    ) -> None:  # fmt: skip
+        slices = len(by_weight)
+        for part in range(first, stop):
+            begin, end = part * batch[0] // slices, (part + 1) * batch[0] // slices
+            compute_slice(
+                by_x, by_weight[part], by_bias[part], g, winners, x, last, scratch[thread], size, found[thread],
+                counts[thread], corners, steps, begin, end, batch, image, padding, row, needs
+            )  # fmt: skip
 
     @jit
     def pack(last: Any, weight: Any, pixel: Any, pitch: Any) -> Any:
@@ -165,12 +177,14 @@ def sums_over_winners(lanes: int, rows: int, columns: int, filled: bool) -> Call
         return check
 
     @jit
-    def add_slices(weight: Any, by_weight: Any, o: Any, pixel: Any, pitch: Any) -> None:
-        """Add what the slices found for an output, with the channels of the weight first again."""
+    def add_slices(
+        thread: Any, first: Any, stop: Any, weight: Any, by_weight: Any, pixel: Any, pitch: Any
+    ) -> None:  # fmt: skip
+        """Add what the slices found for some outputs, with the channels of the weight first again."""
         _, channels, _, taps = weight.shape
         slices, step = by_weight.shape
-        for u in range(rows):
-            start = (o * rows + u) * pitch
+        for row in range(first * rows, stop * rows):
+            start = row * pitch
             for k in range(start, start + pitch, lanes):
                 total = load(by_weight, k, 0, 1, 1)
                 for part in range(1, slices):
@@ -178,7 +192,7 @@ def sums_over_winners(lanes: int, rows: int, columns: int, filled: bool) -> Call
                 store_whole(by_weight, k, 0, total)
             for c in range(channels):
                 for v in range(taps):
-                    weight[o, c, u, v] = by_weight[0, start + v * pixel + c]
+                    weight[row // rows, c, row % rows, v] = by_weight[0, start + v * pixel + c]
 
     @jit
     def sum_column(x: Any, column: Any) -> Any:

@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import prange
 
 from minigrad.kernels.cpu import precision
-from minigrad.kernels.cpu.compiler import jit, kernel
+from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.simd import (
     arrange,
     broadcast,
@@ -98,13 +98,15 @@ def correlate(x: Array, weight: Array, size: Pair, padding: Pair, groups: int) -
         *(panel, pitch),
     )
     threads, elements, tiles = get_num_threads(), (m + 2) ** 2, -(-outputs // rows)
-    parts = min(tiles, -(-4 * threads // (groups * -(-plan.total // panel))))  # of the outputs, where squares are few
+    panels = groups * -(-plan.total // panel)
+    parts = min(tiles, -(-4 * threads // panels))  # of the outputs, where squares are few
     packed = empty((groups * tiles * elements * channels * rows,), x.dtype)
     scratch = empty((threads, (elements * (channels + rows) + 1) * pitch + width), x.dtype)
     y, finite = empty((n, o, *size), x.dtype), np.ones(threads, np.bool_)
     transform_weights, multiply = products_of_squares(width, rows, columns, m)
-    transform_weights(packed, np.ascontiguousarray(weight).reshape(-1), plan)
-    multiply(y.reshape(-1), np.ascontiguousarray(x).reshape(-1), packed, scratch, finite, plan, parts)
+    transform_weights(groups * tiles, threads, packed, np.ascontiguousarray(weight).reshape(-1), plan)
+    flat = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
+    multiply(panels * parts, threads, *flat, packed, scratch, finite, plan, parts)
     return y if finite.all() else None
 
 
@@ -142,10 +144,10 @@ def products_of_squares(lanes: int, rows: int, columns: int, m: int) -> tuple[Ca
     of = TRANSFORMS[m]
     transform_input, transform_output, transform_weight, factor = of.input, of.output, of.weight, of.factor**2
 
-    @kernel
-    def transform_weights(packed: Any, weight: Any, plan: Any) -> None:
+    @shared
+    def transform_weights(thread: Any, first: Any, stop: Any, packed: Any, weight: Any, plan: Any) -> None:
         """Write G w G' in the order (group, tile of outputs, i j, channel, output)."""
-        for tile in prange(plan.groups * -(-plan.outputs // rows)):
+        for tile in range(first, stop):
             transform_tile(packed, weight, plan, tile)
 
     @jit
@@ -174,12 +176,13 @@ def products_of_squares(lanes: int, rows: int, columns: int, m: int) -> tuple[Ca
     def transform_line(weight: Any, at: Any) -> Any:
         return transform_weight(np.float64(weight[at]), np.float64(weight[at + 1]), np.float64(weight[at + 2]))
 
-    @kernel
-    def multiply(y: Any, x: Any, weight: Any, scratch: Any, finite: Any, plan: Any, parts: Any) -> None:
-        threads, blocks = len(scratch), plan.groups * -(-plan.total // plan.panel) * parts
-        for t in prange(threads):
-            for block in range(t * blocks // threads, (t + 1) * blocks // threads):
-                finite[t] &= multiply_block(y, x, weight, scratch[t], plan, block, parts)
+    @shared
+    def multiply(
+        thread: Any, first: Any, stop: Any, y: Any, x: Any, weight: Any, scratch: Any, finite: Any,
+        plan: Any, parts: Any
+    ) -> None:  # fmt: skip
+        for block in range(first, stop):
+            finite[thread] &= multiply_block(y, x, weight, scratch[thread], plan, block, parts)
 
     @jit
     def multiply_block(y: Any, x: Any, weight: Any, scratch: Any, plan: Any, block: Any, parts: Any) -> Any:

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import prange
 
 from minigrad.kernels.cpu import winograd
-from minigrad.kernels.cpu.compiler import jit, kernel
+from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.simd import (
     arrange,
     broadcast,
@@ -36,7 +36,7 @@ from minigrad.kernels.cpu.simd import (
     transpose,
     turn,
 )
-from minigrad.kernels.cpu.threads import get_num_threads
+from minigrad.kernels.cpu.threads import get_num_threads, sharing
 from minigrad.kernels.cpu.winograd_transforms import TRANSFORMS
 
 Array = npt.NDArray[Any]
@@ -105,8 +105,8 @@ def weight_gradient(g: Array, x: Array, shape: tuple[int, ...], padding: Pair, g
     weight = empty(shape, x.dtype)
     multiply, finish = sums_over_squares(width, rows, columns, m)
     flat_g, flat_x = np.ascontiguousarray(g).reshape(-1), np.ascontiguousarray(x).reshape(-1)
-    multiply(totals.reshape(-1), flat_g, flat_x, scratch, plan)
-    finish(weight.reshape(-1), totals.reshape(-1), plan)
+    multiply(plan.slices * groups * plan.parts, len(scratch), totals.reshape(-1), flat_g, flat_x, scratch, plan)
+    finish(o, sharing(totals.size), weight.reshape(-1), totals.reshape(-1), plan)
     return weight if np.isfinite(weight).all() else None
 
 
@@ -153,13 +153,11 @@ def sums_over_squares(lanes: int, rows: int, columns: int, m: int) -> tuple[Call
     of = TRANSFORMS[m]
     transform_input, transform_gradient, transform_window, factor = of.input, of.gradient, of.window, of.factor**2
 
-    @kernel
-    def multiply(totals: Any, g: Any, x: Any, scratch: Any, plan: Any) -> None:
+    @shared
+    def multiply(thread: Any, first: Any, stop: Any, totals: Any, g: Any, x: Any, scratch: Any, plan: Any) -> None:
         """totals[slice, group, tile of outputs, i, j, tile of channels, output, channel] = the sums over a slice."""
-        threads, blocks = len(scratch), plan.slices * plan.groups * plan.parts
-        for t in prange(threads):
-            for k in range(t * blocks // threads, (t + 1) * blocks // threads):
-                sum_slice(totals, g, x, scratch[t], plan, k)
+        for k in range(first, stop):
+            sum_slice(totals, g, x, scratch[thread], plan, k)
 
     @jit
     def sum_slice(totals: Any, g: Any, x: Any, scratch: Any, plan: Any, k: Any) -> None:
@@ -255,9 +253,9 @@ def sums_over_squares(lanes: int, rows: int, columns: int, m: int) -> tuple[Call
                     store_whole(totals, to, block, total)
                     to += rows * block
 
-    @kernel
-    def finish(weight: Any, totals: Any, plan: Any) -> None:
-        for output in prange(plan.groups * plan.outputs):
+    @shared
+    def finish(thread: Any, first: Any, stop: Any, weight: Any, totals: Any, plan: Any) -> None:
+        for output in range(first, stop):
             finish_output(weight, totals, plan, output)
 
     @jit
