@@ -77,12 +77,9 @@ class Generator:
 
     def _fractions(self, count: int, dtype: np.dtype, device: str) -> Tensor:
         """Multiples of 2**-24, or in float64 of 2**-53, in [0, 1): the leading bits of the words, on every device."""
-        if device != "cpu":
-            key, first = self._place(count)
-            draw = kernels.backend(device).fractions
-            return Tensor._wrap(draw(key=_hashed(key), first=first, count=count, dtype=dtype))
-        bits = 53 if dtype == float64 else 24
-        return asarray((self.words(count) >> np.uint64(64 - bits)).astype(dtype) * dtype.type(2.0**-bits))
+        key, first = self._place(count)
+        draw = kernels.kernel("fractions", kernels.backend(device).Array)
+        return Tensor._wrap(draw(key=_hashed(key), first=first, count=count, dtype=dtype))
 
     def uniform(
         self, shape: Shape, low: float = 0.0, high: float = 1.0, *, dtype: Any = float32, device: str = "cpu"

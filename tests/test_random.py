@@ -96,6 +96,21 @@ def test_the_counter_moves_on_by_whole_blocks() -> None:
     assert long.words(12).tolist() == [*short.words(8).tolist(), *short.words(4).tolist()]
 
 
+@pytest.mark.parametrize(("dtype", "bits"), [("float32", 24), ("float64", 53)])
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 7, 50_003])
+def test_uniforms_are_the_leading_bits_of_the_words(dtype: str, bits: int, count: int) -> None:
+    words, first, second = (Generator(5, 6) for _ in range(3))
+    for generator in words, first, second:
+        generator.counter = 2**32 - 3
+    expected = (words.words(count) >> np.uint64(64 - bits)).astype(dtype) * np.dtype(dtype).type(2.0**-bits)
+    np.testing.assert_array_equal(first.uniform(count, dtype=dtype).numpy(), expected)
+    mg.set_num_threads(1)
+    try:
+        np.testing.assert_array_equal(second.uniform(count, dtype=dtype).numpy(), expected)
+    finally:
+        mg.set_num_threads(None)
+
+
 def test_a_stream_can_be_entered_anywhere() -> None:
     first, second = Generator(1, 2), Generator(1, 2)
     whole = first.uniform(4000).tolist()
@@ -215,6 +230,10 @@ class Stuck(Generator):
 
     def words(self, count: int) -> np.ndarray:
         return np.full(count, self.word, np.uint64)
+
+    def _fractions(self, count: int, dtype: np.dtype, device: str) -> mg.Tensor:
+        bits = 53 if dtype == mg.float64 else 24
+        return mg.tensor(np.full(count, (self.word >> 64 - bits) * 2.0**-bits, dtype))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -123,19 +123,19 @@ WEYL = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B)
 HALF, LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
-def high_product(x: Any, y: Any) -> Any:
-    """The upper 64 bits of the product of two words of 64, from products of their halves."""
+def long_product(x: Any, y: Any) -> Any:
+    """The upper and the lower 64 bits of the product of two words of 64, from products of their halves."""
     low = (x & LOW) * (y & LOW)
     middle = (x >> HALF) * (y & LOW) + (low >> HALF)
     other = (x & LOW) * (y >> HALF) + (middle & LOW)
-    return (x >> HALF) * (y >> HALF) + (middle >> HALF) + (other >> HALF)
+    return (x >> HALF) * (y >> HALF) + (middle >> HALF) + (other >> HALF), x * y
 
 
 def philox(block: Any, key: Any, other_key: Any) -> Any:
     """The four words of a block: Philox 4x64-10 (Salmon et al., SC 2011) of a counter of which the rest is zero."""
     a, b, c, d = block, np.uint64(0), np.uint64(0), np.uint64(0)
     for _ in range(10):
-        a_high, c_high = high_product(MULTIPLIERS[0], a), high_product(MULTIPLIERS[1], c)
-        a, b, c, d = c_high ^ b ^ key, MULTIPLIERS[1] * c, a_high ^ d ^ other_key, MULTIPLIERS[0] * a
+        (a_high, a_low), (c_high, c_low) = long_product(MULTIPLIERS[0], a), long_product(MULTIPLIERS[1], c)
+        a, b, c, d = c_high ^ b ^ key, c_low, a_high ^ d ^ other_key, a_low
         key, other_key = key + WEYL[0], other_key + WEYL[1]
     return a, b, c, d

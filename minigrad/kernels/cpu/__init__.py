@@ -38,6 +38,7 @@ _COMPILED = {
     "patches": ("unfold", "fold"),
     "scans": ("cumulative_sum", "cumulative_prod", "cumulative_prod_backward", "prod", "prod_backward"),
     "optim": ("sgd_step", "adam_step"),
+    "random": ("fractions",),
 }
 _HOME = {name: module for module, names in _COMPILED.items() for name in names}
 
