@@ -79,7 +79,8 @@ class Generator:
         """Multiples of 2**-24, or in float64 of 2**-53, in [0, 1): the leading bits of the words, on every device."""
         key, first = self._place(count)
         draw = kernels.kernel("fractions", kernels.backend(device).Array)
-        return Tensor._wrap(draw(key=_hashed(key), first=first, count=count, dtype=dtype))
+        with memory_for("random", (count,)):
+            return Tensor._wrap(draw(key=_hashed(key), first=first, count=count, dtype=dtype))
 
     def uniform(
         self, shape: Shape, low: float = 0.0, high: float = 1.0, *, dtype: Any = float32, device: str = "cpu"
