@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import math
 import operator
 import pickle
 from collections.abc import Callable
@@ -183,6 +184,16 @@ def test_what_cannot_be_made(make: Callable[[], Any], error: type[Exception], te
     with pytest.raises(error, match=text) as caught:
         make()
     assert isinstance(caught.value, mg.MinigradError)
+
+
+def test_numbers_that_are_equal_may_differ() -> None:
+    x = mg.tensor([-0.0])
+    for zero in 0.0, -0.0, 0, -0.0, 0.0:  # of equal numbers one array would do, of zeros not
+        assert math.copysign(1, (x + zero).item()) == math.copysign(1, zero)
+    for one in 1, 1.0:
+        for dtype in "float32", "float64", "int8", "uint64":
+            y = mg.tensor([2], dtype=dtype) * one
+            assert (y.item(), y.dtype) == (2, "float32" if one.__class__ is float and "int" in dtype else dtype)
 
 
 # ---- dtypes ----------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from minigrad.graph import Node, Op, Spec, Variable, birth, is_recording, wrap
 from minigrad.ops.checks import FULL, broadcasting, operand, sum_to, zeros_like
 
 Options = dict[str, Any]
-MULTIPLY, NEGATIVE = kernels.Kernels("multiply"), kernels.Kernels("negative")
+MULTIPLY, NEGATIVE, SCALAR = map(kernels.Kernels, ("multiply", "negative", "scalar"))
 Rule = Callable[..., Any]
 
 
@@ -94,11 +94,13 @@ class Elementwise(Record):
     the cotangent is infinite.
 
     These are the ops of which a program has most, on the smallest arrays, so their calls are written out for one and
-    for two inputs, and a call with float variables of one dtype skips `bind`. `apply` is such a call, with a variable
-    first; it is a plain function, which `Tensor` takes for a method. Nodes of these ops have no options.
+    for two inputs, and a call with variables of one dtype skips `bind` where the op computes in that kind of dtype, as
+    `kinds` says. `apply` is such a call, with a variable first; it is a plain function, which `Tensor` takes for a
+    method. Nodes of these ops have no options.
     """
 
     partials: tuple[Rule | str | float | None, ...]
+    kinds: str = "f"
     selects: bool = False
     multiplies: tuple[bool, ...] = field(init=False)
     wants: tuple[tuple[int, ...], ...] = field(init=False)
@@ -214,7 +216,7 @@ def _unary(op: Elementwise) -> Callable[[Any], Any]:
 
     def unary(x: Any) -> Any:
         array, parent, node = x._array, x._node, None
-        if array.dtype.kind != "f":
+        if array.dtype.kind not in op.kinds:
             (x,), _ = op.bind(x)
             array = x._array
         out = op.kernel[array.__class__](array)
@@ -237,15 +239,16 @@ def _unary(op: Elementwise) -> Callable[[Any], Any]:
 
 def _binary(op: Elementwise) -> Callable[[Any, Any], Any]:
     """Call an op on a variable and another operand."""
+    kinds = op.kinds
 
     def binary(x: Any, y: Any) -> Any:
         array, parent, other, parent2 = x._array, x._node, y, None
         dtype, device = array.dtype, array.__class__
         try:
-            if isinstance(y, Variable) and y._array.dtype is dtype and (dtype is float32 or dtype.kind == "f"):
+            if isinstance(y, Variable) and y._array.dtype is dtype and (dtype is float32 or dtype.kind in kinds):
                 other, parent2 = y._array, y._node
-            elif (y.__class__ is float or y.__class__ is int) and dtype.kind == "f":
-                other = FULL[device](shape=(), value=y, dtype=dtype)
+            elif (y.__class__ is float and dtype.kind == "f") or (y.__class__ is int and dtype.kind in kinds):
+                other = SCALAR[device](y, dtype) if y else FULL[device](shape=(), value=y, dtype=dtype)
             else:
                 (x, y), _ = op.bind(x, y)
                 array, parent, other, parent2 = x._array, x._node, y._array, y._node
@@ -464,6 +467,7 @@ def elementwise(
     *partials: Rule | str | float | None, dtypes: str = "numeric", check: Rule | None = None, **info: Any
 ) -> Callable[[Rule], Elementwise]:
     """Declare an elementwise op; the decorated function is its name, its inputs and its documentation."""
+    info["kinds"] = "fiu" if dtypes == "numeric" and check is None else "f"
     return lambda f: Elementwise(name=f.__name__, bind=broadcasting(f, dtypes, check), partials=partials, **info)
 
 

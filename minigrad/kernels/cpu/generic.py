@@ -2,6 +2,7 @@
 
 import builtins
 import contextvars
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -149,6 +150,9 @@ def _reduced(name: str, x: Array, axis: tuple[int, ...], keepdims: bool) -> Arra
     return np.expand_dims(out, axis) if keepdims else out
 
 
+_add_up: Callable[..., Any] = np.add.reduce
+
+
 @_entered
 def sum(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
     """Sum in the dtype of x, many float32 in float64 where numpy would add them one by one.
@@ -162,8 +166,11 @@ def sum(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
     dtype = x.dtype
     if x.size > 1024 and dtype.char == "f" and not (x.ndim - 1 in axis and x.flags.c_contiguous):
         dtype = np.dtype(np.float64) if math.prod(x.shape[i] for i in axis) > 1024 else dtype
-    reduce: Callable[..., Any] = np.add.reduce
-    return np.asarray(quiet(reduce, x, axis, dtype, None, keepdims), x.dtype)
+    try:
+        out = _quietly(_add_up, x, axis, dtype, None, keepdims)
+    except RuntimeError:
+        out = quiet(_add_up, x, axis, dtype, None, keepdims)
+    return np.asarray(out, x.dtype)
 
 
 @_kernel
@@ -301,6 +308,13 @@ def index_put(x: Array, value: Array, *, key: tuple[Any, ...]) -> Array:
     out = x.copy()
     out[key] = value
     return out
+
+
+@_entered
+@functools.lru_cache(maxsize=1 << 10)
+def scalar(value: float, dtype: np.dtype) -> Array:
+    """A number as an array without axes. Equal numbers share one, so 0 has no place here: there are two."""
+    return full(shape=(), value=value, dtype=dtype)
 
 
 @_entered

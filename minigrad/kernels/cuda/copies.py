@@ -137,6 +137,11 @@ def concat(*arrays: Array, axis: int) -> Array:
     return out
 
 
+def scalar(value: Any, dtype: np.dtype) -> Array:
+    """A number as an array without axes."""
+    return full(shape=(), value=value, dtype=dtype)
+
+
 def full(*, shape: tuple[int, ...], value: Any, dtype: np.dtype) -> Array:
     """An array filled with one value, which takes no memory until somebody reads it there."""
     with np.errstate(all="ignore"):
