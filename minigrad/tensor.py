@@ -323,7 +323,8 @@ class Tensor(graph.Variable, metaclass=_Made):
         if values.shape != self.shape:
             raise ShapeError(f"assign: values of shape {shape_text(values.shape)} for {shape_text(self.shape)}")
         values = values if values.dtype == self.dtype else values.detach().astype(self.dtype)
-        self._array = values.to(self.device)._array
+        same = values._array.__class__ is self._array.__class__  # as most often
+        self._array = values._array if same else values.to_device(self.device)._array
 
     # ---- operators ---------------------------------------------------------------------------------------------------
 

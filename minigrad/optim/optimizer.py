@@ -10,6 +10,7 @@ import numpy as np
 from minigrad import kernels
 from minigrad.creation import asarray, tensor
 from minigrad.errors import ArgumentError, OperandError
+from minigrad.graph import wrap
 from minigrad.ops.checks import zeros_like
 from minigrad.tensor import Tensor, no_grad
 
@@ -96,5 +97,5 @@ class Optimizer:
 
 def in_one_pass(kernel: str, *tensors: Tensor, **settings: Any) -> list[Tensor]:
     """What the kernel of a step makes of tensors of one device: new values for all of them but the gradient."""
-    arrays = [x._array for x in tensors]
-    return [Tensor._wrap(array) for array in kernels.kernel(kernel, arrays[0].__class__)(*arrays, **settings)]
+    step = kernels.kernel(kernel, tensors[0]._array.__class__)
+    return list(map(wrap, step(*[x._array for x in tensors], **settings)))

@@ -18,8 +18,7 @@ def sgd_step(
     x: Array, g: Array, delta: Array | None = None, *, lr: float, momentum: float, nesterov: bool, decay: float
 ) -> tuple[Array, ...]:
     """Move x against its gradient g: see `reference.sgd_step`."""
-    scalar = x.dtype.type
-    settings = scalar(lr), scalar(momentum), nesterov, scalar(decay)
+    settings = float(lr), float(momentum), bool(nesterov), float(decay)
     moved, threads = empty(x.shape, x.dtype), sharing(WORK * x.size)
     if delta is None:
         nothing = moved.ravel()[:0]
@@ -49,6 +48,8 @@ def _sgd(
     thread: Any, first: Any, stop: Any, moved: Any, new: Any, x: Any, g: Any, delta: Any,
     lr: Any, momentum: Any, nesterov: Any, decay: Any
 ) -> None:  # fmt: skip
+    scalar = x.dtype.type
+    lr, momentum, decay = scalar(lr), scalar(momentum), scalar(decay)
     for i in range(np.uintp(first), np.uintp(stop)):
         slope = g[i] + decay * x[i] if decay else g[i]
         if len(delta):
