@@ -24,7 +24,9 @@ def first_step(layers: Sequence[Module]) -> Step:
     >>> count, call(mg.ones((1, 1, 6, 6))).shape
     (3, (1, 2, 2, 2))
     """
-    return next(filter(None, (find(layers) for find in FINDERS)), (1, layers[0]))
+    find = FINDERS.get(type(layers[0]))
+    step = find(layers) if find else None
+    return step or (1, layers[0])
 
 
 def _kinds(layers: Sequence[Module]) -> list[type | None]:
@@ -54,9 +56,13 @@ def conv_pool(layers: Sequence[Module]) -> Step | None:
 
 def norm_relu(layers: Sequence[Module]) -> Step | None:
     """Find batch-normalisation and a ReLU: `minigrad.batch_norm`."""
-    kinds = _kinds(layers[:2])
     norm = layers[0]
-    return (2, lambda x: norm(x, relu=True)) if kinds in ([BatchNorm1d, ReLU], [BatchNorm2d, ReLU]) else None
+    return (2, lambda x: norm(x, relu=True)) if _kinds(layers[:2]) == [type(norm), ReLU] else None
 
 
-FINDERS: tuple[Callable[[Sequence[Module]], Step | None], ...] = (conv_pool, norm_relu)
+FINDERS: dict[type, Callable[[Sequence[Module]], Step | None]] = {
+    Conv2d: conv_pool,
+    BatchNorm1d: norm_relu,
+    BatchNorm2d: norm_relu,
+}
+"""What looks for chains that begin with a layer of that class."""

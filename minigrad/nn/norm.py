@@ -37,14 +37,10 @@ class _BatchNorm(Module):
             return y
         count = x.size // x.shape[1]
         self.num_batches_tracked = Buffer(self.num_batches_tracked + 1)
-        self.running_mean = self._blend(self.running_mean, mean)
-        self.running_var = self._blend(self.running_var, var * (count / (count - 1)))  # the unbiased one
-        return y
-
-    def _blend(self, old: Tensor, new: Tensor) -> Buffer:
-        new = new if new.dtype == old.dtype else new.astype(old.dtype)
         share = self.num_batches_tracked.item() ** -1 if self.momentum is None else self.momentum
-        return Buffer(old + (new - old) * share)
+        self.running_mean = _blend(self.running_mean, 1 - share, mean, share)
+        self.running_var = _blend(self.running_var, 1 - share, var, share * count / (count - 1))  # the unbiased one
+        return y
 
     def _check(self, x: Tensor) -> None:
         name, ndim = type(self).__name__, len(self.letters.split())
@@ -57,6 +53,11 @@ class _BatchNorm(Module):
             )
         if self.training and x.size // max(x.shape[1], 1) < 2:
             raise ShapeError(message(f"{name}: one value a channel has no variance", rows, "train on larger batches"))
+
+
+def _blend(old: Tensor, share: float, new: Tensor, other_share: float) -> Buffer:
+    new = new if new.dtype == old.dtype else new.astype(old.dtype)
+    return Buffer(old * share + new * other_share)
 
 
 class BatchNorm1d(_BatchNorm):

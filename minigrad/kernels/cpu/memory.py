@@ -134,7 +134,8 @@ class Pool:
         size = len(block)
         self._in_use -= size
         self._shelves[size].append(block)
-        self._shrink()
+        if self._owned - self._in_use > (MODEST if self._limit is None else self._limit):
+            self._shrink()
 
     def limit(self, nbytes: int | None) -> None:
         """Keep at most `nbytes` from now on; None stands for what the peak allows."""

@@ -51,12 +51,12 @@ def _along(by_rows: Callable[..., None], axis: int, *arrays: Array) -> Array:
     if out.size:
         rows = [array.reshape(-1, x.shape[-1]) for array in (out, x, y)]
         by_rows(len(rows[0]), sharing(4 * x.size), *rows)
-    return np.moveaxis(out, -1, axis)
+    return out if axis == out.ndim - 1 else np.moveaxis(out, -1, axis)
 
 
 def as_rows(x: Array, axis: int) -> Array:
     """Put an axis last, with the elements along it next to each other."""
-    return np.ascontiguousarray(np.moveaxis(x, axis, -1))
+    return np.ascontiguousarray(x if axis == x.ndim - 1 else np.moveaxis(x, axis, -1))  # which takes 3 us
 
 
 def _by_rows(function: Callable[..., None]) -> Callable[..., None]:
