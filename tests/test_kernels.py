@@ -21,6 +21,7 @@ from minigrad.kernels.cpu import (
     elementwise,
     gather,
     generic,
+    images,
     loss,
     max_pool,
     norm,
@@ -120,6 +121,20 @@ def deep_convolutions(draw, special=False):
 
 
 @st.composite
+def full_convolutions(draw, special=False):
+    """The same for as many images as a vector has elements, or nearly, or several times as many."""
+    groups, padding, stride, dilation = draw(st.integers(1, 2)), draw(pairs(0, 3)), draw(pairs(1, 3)), draw(pairs(1, 3))
+    kernel, depth, outputs = draw(pairs(1, 3)), draw(st.integers(1, 4)), draw(st.integers(1, 14))
+    image = [max(1, dilation[a] * (kernel[a] - 1) + 1 - 2 * padding[a]) + draw(st.integers(0, 5)) for a in (0, 1)]
+    size = [output_size(image[a], kernel[a], stride[a], padding[a], dilation[a]) for a in (0, 1)]
+    n = draw(st.sampled_from([8, 15, 16, 30, 32]))
+    x = draw(arrays((n, groups * depth, *image), special=special))
+    weight = draw(arrays((groups * outputs, depth, *kernel), x.dtype))
+    g = draw(arrays((n, groups * outputs, *size), x.dtype, special))
+    return x, weight, g, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+
+
+@st.composite
 def pools(draw, dilated=False, special=False):
     """x, g and the options of a pooling that fits."""
     kernel, stride = draw(pairs(1, 4)), draw(pairs(1, 5))
@@ -163,6 +178,11 @@ def lines(draw):
     return x, indices, axis, draw(arrays(tuple(picked)))
 
 
+def filled(n, *rest):
+    """Whether images fill vectors, whatever that costs."""
+    return n >= images.FILLED * images.up(n, rest[-2])
+
+
 @pytest.fixture(params=["usual", "tiny"], scope="module")
 def blocks(request):
     """Blocks of the usual size, and so small that every case needs several."""
@@ -173,6 +193,9 @@ def blocks(request):
         patch.setattr(conv, "PRODUCTS", 12)
         patch.setattr(conv, "DEPTH", 5)
         patch.setattr(conv, "BROAD", 1)
+        patch.setattr(images, "pays", filled)
+        patch.setattr(images, "ELEMENTS", 500)
+        patch.setattr(images, "DEPTH", 5)
         patch.setattr(conv, "PIXELS", 1)
         patch.setattr(stacks, "DEPTH", 2)
         patch.setattr(stacks, "ELEMENTS", 1)
@@ -181,7 +204,7 @@ def blocks(request):
         patch.setattr(depthwise, "TALL", 1)
         patch.setattr(lines_of_pools, "ELEMENTS", 1)
         patch.setattr(depthwise, "NARROW", 1)
-    plans = runs.plan_runs, conv_pool._plan, depthwise._plan, lines_of_pools.plan_lines, stacks._plan
+    plans = runs.plan_runs, images._plan, conv_pool._plan, depthwise._plan, lines_of_pools.plan_lines, stacks._plan
     for plan in plans:
         plan.cache_clear()
     yield request.param
@@ -259,7 +282,8 @@ def magnitude(name, *inputs, **options):
 @pytest.mark.parametrize("special", [False, True])
 class TestConvolution:
     cases = pytest.mark.parametrize(
-        "cases", [convolutions, pointwise_convolutions, depthwise_convolutions, deep_convolutions]
+        "cases",
+        [convolutions, pointwise_convolutions, depthwise_convolutions, deep_convolutions, full_convolutions],
     )
 
     @cases

@@ -44,6 +44,7 @@ from minigrad.kernels.cpu.simd import (
     size,
     stack,
     store,
+    store_at,
     store_first,
     store_whole,
     sum_lanes,
@@ -129,6 +130,26 @@ def test_places_of_a_table(dtype):
             assert np.array_equal(out[m], [x[1 + 4 * m + start :][:lanes] for start in offsets[1:]])
         assert np.array_equal(out[2, :, :count], [x[1 + lanes - count + start :][:count] for start in offsets[1:]])
         assert not out[2, :, count:].any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_vectors_go_to_places_of_a_table(dtype):
+    lanes = simd.lanes(dtype)
+
+    @jit
+    def scatter(out, x, offsets, count):
+        store_at(out, 1, 4 * lanes, offsets, 1, None, load(x, 0, 3 * lanes, 2, 3))
+        store_at(out, 1 + 8 * lanes, 0, offsets, 1, count, load(x, 0, 0, 1, 3))
+
+    x, offsets = numbers(dtype, 6 * lanes), np.array([99, 3 * lanes, 0, lanes], np.intp)
+    for count in range(-1, 5):
+        out = np.full(1 + 12 * lanes, 7, dtype)
+        scatter(out, x, offsets, count)
+        expected = np.full((3, 4, lanes), 7, dtype)
+        expected[:2, [3, 0, 1]] = x.reshape(2, 3, lanes)
+        expected[2, [3, 0, 1][: max(count, 0)]] = x.reshape(6, lanes)[: min(max(count, 0), 3)]
+        assert out[0] == 7
+        assert np.array_equal(out[1:].reshape(3, 4, lanes), expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from minigrad.kernels import geometry
 from minigrad.kernels.cpu import channels as by_channels
 from minigrad.kernels.cpu import depthwise, patches, stacks, winograd, winograd_weight
+from minigrad.kernels.cpu import images as by_images
 from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.memory import empty
 from minigrad.kernels.cpu.parallel import shared
@@ -34,6 +35,7 @@ from minigrad.kernels.cpu.simd import (
     sum_lanes,
 )
 from minigrad.kernels.cpu.threads import get_num_threads, sharing
+from minigrad.kernels.cpu.weights import pack_weights, tile_of_sums
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
@@ -44,6 +46,7 @@ PRODUCTS = 1024  # outputs in a band, about, of the sums over outputs
 PARTS = 32  # into so many parts the gradient of a weight is cut for the threads, where the batch allows
 BROAD = 64  # channels and outputs, from which on a convolution of pixels is a packed product of matrices
 PIXELS = 16  # of an image, from which on it is
+WORTH = 0.75  # what `winograd.WORTH` is where direct sums are by vectors of images
 
 
 def conv2d(x: Array, weight: Array, *, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Array:
@@ -69,15 +72,18 @@ def conv2d_input(
     those taps reversed, of stride 1. Where windows do not overlap, the patches' own gradients are one product.
     """
     o, channels, *kernel = weight.shape
+    swapped = weight.reshape(groups, o // groups, channels, *kernel).swapaxes(1, 2)
+    swapped = swapped.reshape(groups * channels, o // groups, *kernel)
+    alone = stride == (1, 1) or depthwise.pays(swapped.shape, groups, g.shape[2:]) or g.size * weight.size == 0
+    args = (shape[2], shape[3]), stride, padding, dilation, groups
+    if not alone and by_images.pays(len(g), swapped.shape, *args, lanes(g.dtype), True):
+        return by_images.adjoint(g, swapped, *args)
     if stride != (1, 1) and kernel[0] <= stride[0] and kernel[1] <= stride[1] and g.size * weight.size > 0:
         taps, given = weight.reshape(groups, o // groups, -1).swapaxes(1, 2), g.reshape(len(g), groups, o // groups, -1)
         parts = stacks.products(taps, given).reshape(len(g), -1, given.shape[3])
         window, image = (kernel[0], kernel[1]), (shape[2], shape[3])
         return patches.fold(parts, shape=image, kernel_size=window, stride=stride, padding=padding, dilation=dilation)
-    swapped = weight.reshape(groups, o // groups, channels, *kernel).swapaxes(1, 2)
-    swapped = swapped.reshape(groups * channels, o // groups, *kernel)
-    alone = stride == (1, 1) or depthwise.pays(swapped.shape, groups, g.shape[2:])
-    if not alone and g.size * weight.size > 0:
+    if not alone:
         return _input_of_strides(g, swapped, shape, stride, padding, dilation, groups)
     x = empty(shape, g.dtype)
     for residues in np.ndindex(*stride):
@@ -149,10 +155,14 @@ def correlate(x: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, 
     if _is_product(weight.shape, groups, tuple(image), size, stride, padding):
         matrices, images = weight.reshape(groups, o // groups, channels), x.reshape(n, groups, channels, -1)
         return stacks.products(matrices, images).reshape(n, o, *size)
+    full = by_images.pays(n, weight.shape, size, stride, padding, dilation, groups, lanes(x.dtype), False)
     if window == [3, 3] and stride == dilation == (1, 1):
-        faster = winograd.correlate(x, weight, size, padding, groups)
+        worth = WORTH if full else winograd.WORTH
+        faster = winograd.correlate(x, weight, size, padding, groups, worth)
         if faster is not None:
             return faster
+    if full:
+        return by_images.correlate(x, weight, size, stride, padding, dilation, groups)
     plan = plan_runs(tuple(image), size, tuple(window), stride, padding, dilation, channels, POSITIONS, DEPTH)
     return _sum_over_taps(x, [weight], plan.taps, plan, size, groups).reshape(n, o, *size)
 
@@ -164,16 +174,10 @@ def _sum_over_taps(x: Array, weights: Sequence[Array], taps: Array, plan: Runs, 
     threads, tiles = get_num_threads(), -(-o // groups // rows)
     bands = -(-size[0] // plan.rows)
     parts = min(tiles, -(-4 * threads // (n * bands * groups)))  # of the outputs, where the batch is small
-    step = channels * groups * tiles * rows
+    packed, starts = pack_weights(weights, groups, rows)
     depths = [math.prod(weight.shape[2:]) for weight in weights]
-    packed = empty((step * sum(depths),), x.dtype)
-    shares, first = np.empty((len(weights), 3), np.intp), 0
-    for share, (weight, depth) in enumerate(zip(weights, depths, strict=True)):
-        flat = np.ascontiguousarray(weight).reshape(-1)
-        room = packed[first * step : (first + depth) * step]
-        pack_weights(groups * tiles, sharing(room.size), room, flat, o // groups, channels * depth, rows)
-        shares[share] = first * plan.channels, depth, first * step
-        first += depth
+    first = [plan.channels * sum(depths[:share]) for share in range(len(weights))]
+    shares = np.array([first, depths, starts], np.intp).T.copy()
     scratch = empty((threads, plan.size), x.dtype)
     y = empty((n, groups, len(weights), o // groups, *size), x.dtype)
     flat_y, flat_x = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
@@ -198,37 +202,6 @@ def _is_product(
 def _is_near(image: Sequence[int], padding: Pair) -> bool:
     """Whether an image with all its padding is not much larger than itself, so that copies of both are cheap."""
     return all(margin <= side // 2 + 4 for side, margin in zip(image, padding, strict=True))
-
-
-@shared
-def pack_weights(
-    thread: Any, first: Any, stop: Any, packed: Any, weight: Any, outputs: Any, depth: Any, rows: Any
-) -> None:  # fmt: skip
-    """Copy weights (groups outputs depth) to (groups tiles depth rows), with zeros for rows beyond the last output."""
-    tiles = -(-outputs // rows)
-    for tile in range(first, stop):
-        group, output = tile // tiles, tile % tiles * rows
-        for m in range(rows):
-            start = (group * outputs + output + m) * depth
-            for k in range(depth):
-                packed[(tile * depth + k) * rows + m] = weight[start + k] if output + m < outputs else 0
-
-
-@functools.cache
-def tile_of_sums(outputs: int) -> tuple[int, int]:
-    """Choose the rows and vectors of a tile of sums: few wasted rows, and few loads for a product.
-
-    Many vectors would be loads from the L2 cache for every tile, but where few rows make few tiles.
-    """
-
-    def vectors(rows: int) -> int:
-        return max(1, min(8 if rows < 4 else 4, (registers() - 2) // (rows + 1)))
-
-    def cost(rows: int) -> float:
-        return -(-outputs // rows) * (rows + 0.2 * rows / vectors(rows) + 0.6)
-
-    rows = min((m for m in (12, 10, 8, 6, 5, 4, 3, 2, 1) if m < registers() - 1), key=cost)
-    return rows, vectors(rows)
 
 
 @functools.cache

@@ -17,7 +17,8 @@ from minigrad.kernels.cpu.memory import empty, zeros
 from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.runs import copy_runs
 from minigrad.kernels.cpu.simd import broadcast, full, is_nan, lanes, registers, select, store
-from minigrad.kernels.cpu.threads import get_num_threads, sharing
+from minigrad.kernels.cpu.threads import get_num_threads
+from minigrad.kernels.cpu.weights import pack_weights
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
@@ -45,9 +46,7 @@ def conv2d_pool(
     plan, taps = _plan(tuple(image), (oh, ow), (kh, kw), pool, padding, depth)
     rows, size = rows_of_tile(o // groups), depth * kh * kw
     tiles = -(-o // groups // rows)
-    packed = empty((groups * tiles * size * rows,), x.dtype)
-    flat_weight = np.ascontiguousarray(weight).reshape(-1)
-    conv.pack_weights(groups * tiles, sharing(packed.size), packed, flat_weight, o // groups, size, rows)
+    packed, _ = pack_weights([weight], groups, rows)
     biases = zeros((groups * tiles * rows,), x.dtype)
     biases.reshape(groups, -1)[:, : o // groups] = bias.reshape(groups, -1)
     scratch = zeros((get_num_threads(), plan.size), x.dtype)  # lanes beyond a run see it: were it denormal, slowly

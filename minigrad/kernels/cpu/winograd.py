@@ -79,12 +79,12 @@ class Squares(NamedTuple):
     pitch: int
 
 
-def correlate(x: Array, weight: Array, size: Pair, padding: Pair, groups: int) -> Array | None:
+def correlate(x: Array, weight: Array, size: Pair, padding: Pair, groups: int, worth: float = WORTH) -> Array | None:
     """Cross-correlate images with windows of 3x3, stride and dilation 1; None where direct sums do it better."""
     (n, _, height, breadth), (o, channels, _, _) = x.shape, weight.shape
     outputs = o // groups
     width = lanes(x.dtype)
-    m = best_square(n, size, channels, outputs, TRANSFORMING, width)
+    m = best_square(n, size, channels, outputs, TRANSFORMING, width, worth)
     if not m:
         return None
     rows, columns = tile_of_products(outputs)
@@ -110,7 +110,9 @@ def correlate(x: Array, weight: Array, size: Pair, padding: Pair, groups: int) -
     return y if finite.all() else None
 
 
-def best_square(n: int, size: Pair, channels: int, outputs: int, transforms: float, width: int) -> int:
+def best_square(
+    n: int, size: Pair, channels: int, outputs: int, transforms: float, width: int, worth: float = WORTH
+) -> int:
     """Choose the side of the squares; 0 for direct sums.
 
     `transforms` is the time of transforming a pixel, as a part of that of the sums for one channel and output, by
@@ -126,7 +128,7 @@ def best_square(n: int, size: Pair, channels: int, outputs: int, transforms: flo
         return squares * products + 10 * m * m / (n * size[0] * size[1])  # the last for transforms of weights
 
     best = min(precision.squares(), key=time, default=0)
-    return best if best and time(best) < WORTH else 0
+    return best if best and time(best) < worth else 0
 
 
 @functools.cache

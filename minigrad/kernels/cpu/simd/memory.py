@@ -277,6 +277,33 @@ def load_first(x: Any, start: Any, count: Any, rest: Any) -> Any:
     return load(x, start, 0, 1, 1) if count >= width(x) else load_line(x, start, count, 1, rest)
 
 
+@intrinsic
+def store_at(
+    typingctx: Any, x: Any, start: Any, pitch: Any, offsets: Any, first: Any, count: Any, tile: Any
+) -> Any:  # fmt: skip
+    """Write vectors to places of a table, as `load_at` reads them; of a row the first `count` (None: all)."""
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        at, step, table = (as_index(context, builder, sig.args[i], values[i]) for i in (1, 2, 4))
+
+        def write_column(v: int) -> None:
+            place = builder.load(address(context, builder, offsets, values[3], builder.add(table, INDEX(v))))
+            for m in range(tile.rows):
+                index = builder.add(builder.add(at, builder.mul(step, INDEX(m))), place)
+                vector = vector_of(builder, tile, values[6], m, v)
+                write(builder, address(context, builder, x, values[0], index), vector, x.dtype)
+
+        for v in range(tile.columns):
+            if isinstance(count, types.NoneType):
+                write_column(v)
+            else:
+                with builder.if_then(builder.icmp_signed(">", as_index(context, builder, count, values[5]), INDEX(v))):
+                    write_column(v)
+        return context.get_dummy_value()
+
+    return signature(types.none, x, start, pitch, offsets, first, count, tile), emit
+
+
 @jit(forceinline=True)
 def store_first(x: Any, start: Any, count: Any, tile: Any) -> None:
     """Write one vector to x[start] on, or just its first `count` elements."""
