@@ -75,28 +75,28 @@ class Generator:
             self.counter += blocks
         return self.key, first
 
-    def _fractions(self, count: int, dtype: np.dtype, device: str) -> Tensor:
+    def _fractions(self, shape: tuple[int, ...], dtype: np.dtype, device: str) -> Tensor:
         """Multiples of 2**-24, or in float64 of 2**-53, in [0, 1): the leading bits of the words, on every device."""
-        key, first = self._place(count)
+        key, first = self._place(math.prod(shape))
         draw = kernels.kernel("fractions", kernels.backend(device).Array)
-        with memory_for("random", (count,)):
-            return Tensor._wrap(draw(key=_hashed(key), first=first, count=count, dtype=dtype))
+        with memory_for("random", shape):
+            return Tensor._wrap(draw(key=_hashed(key), first=first, shape=shape, dtype=dtype))
 
     def uniform(
         self, shape: Shape, low: float = 0.0, high: float = 1.0, *, dtype: Any = float32, device: str = "cpu"
     ) -> Tensor:
         """Numbers evenly distributed over [low, high); the same ones on every device."""
         sizes, kind = _checked("uniform", shape, dtype)
+        if (low, high) == (0, 1):
+            return self._fractions(sizes, kind, device)
         low, high = number("uniform", "low", low), number("uniform", "high", high)
         if not low <= high:
             raise ArgumentError(f"uniform: low = {low} is above high = {high}")
         if max(-low, high, high - low) > float(np.finfo(kind).max):
             raise ArgumentError(f"uniform: [{low}, {high}) is beyond {kind}, or longer than its largest number")
-        values = self._fractions(math.prod(sizes), kind, device)
-        if (low, high) != (0, 1):
-            below = float(np.nextafter(kind.type(high), kind.type(low)))
-            values = ops.minimum(values * (high - low) + low, below)  # rounding may reach high
-        return values.reshape(sizes)
+        below = float(np.nextafter(kind.type(high), kind.type(low)))
+        values = self._fractions(sizes, kind, device)
+        return ops.minimum(values * (high - low) + low, below)  # rounding may reach high
 
     def normal(
         self, shape: Shape, mean: float = 0.0, std: float = 1.0, *, dtype: Any = float32, device: str = "cpu"
@@ -109,7 +109,7 @@ class Generator:
         if not (math.isfinite(number("normal", "mean", mean)) and 0 <= number("normal", "std", std) < math.inf):
             raise ArgumentError(f"normal: mean = {mean} and std = {std} are not finite, or std is negative")
         count = math.prod(sizes)
-        pairs = self._fractions(2 * -(-count // 2), float64, device).reshape((-(-count // 2), 2))
+        pairs = self._fractions((-(-count // 2), 2), float64, device)
         radius, angle = ops.sqrt(-2 * ops.log1p(-pairs[:, 0])), 2 * math.pi * pairs[:, 1]
         values = ops.stack([radius * ops.cos(angle), radius * ops.sin(angle)], axis=1).reshape((-1,))[:count]
         return (values * std + mean).reshape(sizes).astype(kind)
@@ -122,8 +122,8 @@ class Generator:
             raise ArgumentError(f"integers: no integer is in [{low}, {high})")
         if low < -(2**63) or high > 2**63 or high - low > 2**53:
             raise ArgumentError(f"integers: [{low}, {high}) is beyond int64, or holds more than 2**53 integers")
-        fractions = self._fractions(math.prod(sizes), float64, "cpu")
-        return (low + ops.floor(fractions * (high - low)).astype(int64)).reshape(sizes)
+        fractions = self._fractions(sizes, float64, "cpu")
+        return low + ops.floor(fractions * (high - low)).astype(int64)
 
     def permutation(self, n: int) -> Tensor:
         """The integers 0 .. n-1 in random order: the order of n random words."""

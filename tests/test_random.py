@@ -231,9 +231,9 @@ class Stuck(Generator):
     def words(self, count: int) -> np.ndarray:
         return np.full(count, self.word, np.uint64)
 
-    def _fractions(self, count: int, dtype: np.dtype, device: str) -> mg.Tensor:
+    def _fractions(self, shape: tuple[int, ...], dtype: np.dtype, device: str) -> mg.Tensor:
         bits = 53 if dtype == mg.float64 else 24
-        return mg.tensor(np.full(count, (self.word >> 64 - bits) * 2.0**-bits, dtype))
+        return mg.tensor(np.full(shape, (self.word >> 64 - bits) * 2.0**-bits, dtype))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from typing import overload
 
 from minigrad.errors import ArgumentError, MinigradError, OperandError
@@ -31,7 +30,7 @@ class Sequential(Module):
         vars(self).update({str(i): module for i, module in enumerate(modules)})
 
     def __iter__(self) -> Iterator[Module]:
-        return (part for part in vars(self).values() if isinstance(part, Module))
+        return iter([part for part in vars(self).values() if isinstance(part, Module)])
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -52,14 +51,16 @@ class Sequential(Module):
         while layers:
             count, call = first_step(layers)
             x = call(x) if count == 1 else _in_one_op(call, layers[:count], x)
-            layers = layers[count:]
+            del layers[:count]
         return x
 
 
 def _in_one_op(call: Callable[[Tensor], Tensor], layers: Sequence[Module], x: Tensor) -> Tensor:
     """What the op for all these layers gives. Where it refuses, the layer that is to blame is to say so itself."""
-    with suppress(MinigradError):
+    try:
         return call(x)
+    except MinigradError:
+        pass
     for layer in layers:
         x = layer(x)
     return x
@@ -80,7 +81,7 @@ class Flatten(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n ...) -> (n size)."""
-        start, end = (one_axis("Flatten", axis, x.ndim, x) for axis in (self.start_dim, self.end_dim))
+        start, end = one_axis("Flatten", self.start_dim, x.ndim, x), one_axis("Flatten", self.end_dim, x.ndim, x)
         if end < start:
             raise ArgumentError(f"Flatten: end_dim = {self.end_dim} comes before start_dim = {self.start_dim}")
         return x.reshape((*x.shape[:start], math.prod(x.shape[start : end + 1]), *x.shape[end + 1 :]))

@@ -43,16 +43,16 @@ class _BatchNorm(Module):
         return y
 
     def _check(self, x: Tensor) -> None:
-        name, ndim = type(self).__name__, len(self.letters.split())
-        rows = [("x", self.letters if variable(name, "x", x).ndim == ndim else "", x)]
-        if x.ndim != ndim:
+        name, ndim = type(self).__name__, self.letters.count(" ") + 1
+        shape = variable(name, "x", x).shape
+        if len(shape) == ndim and shape[1] == self.num_features and (x.size > shape[1] or not self.training):
+            return
+        rows = [("x", self.letters if len(shape) == ndim else "", x)]
+        if len(shape) != ndim:
             raise ShapeError(message(f"{name}: x has {x.ndim} axes, not the {ndim} of ({self.letters})", rows))
-        if x.shape[1] != self.num_features:
-            raise ShapeError(
-                message(f"{name}: channels differ, c={x.shape[1]} in x but {self.num_features} here", rows)
-            )
-        if self.training and x.size // max(x.shape[1], 1) < 2:
-            raise ShapeError(message(f"{name}: one value a channel has no variance", rows, "train on larger batches"))
+        if shape[1] != self.num_features:
+            raise ShapeError(message(f"{name}: channels differ, c={shape[1]} in x but {self.num_features} here", rows))
+        raise ShapeError(message(f"{name}: one value a channel has no variance", rows, "train on larger batches"))
 
 
 def _blend(old: Tensor, share: float, new: Tensor, other_share: float) -> Buffer:

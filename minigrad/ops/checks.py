@@ -74,6 +74,9 @@ def operands(op: str, names: Sequence[str], values: Sequence[Any], dtypes: str =
         raise OperandError(f"{op}: no tensor among the inputs ({kinds})\nhint: make one with minigrad.tensor(...)")
     if dtypes == "comparable" and like.dtype.kind in "iu" and _without_common_integer(values):
         return [operand(op, name, value, value.dtype, like) for name, value in zip(names, values, strict=True)]
+    dtype = like.dtype
+    if dtype.kind == "f" and dtypes != "boolean" and all(x is like or x.__class__ in (float, int) for x in values):
+        return [x if x is like else operand(op, name, x, dtype, like) for name, x in zip(names, values, strict=True)]
     strong: list[np.dtype] = [value.dtype for value in values if isinstance(value, (Variable, np.ndarray))]
     dtype = promote(*strong) if len(set(strong)) > 1 else strong[0]
     for value in values:

@@ -1,8 +1,9 @@
 """Convolution: one trilinear form <conv2d(x, w), g>, whose three ops are each other's adjoints."""
 
+import functools
 from typing import Any
 
-from minigrad.errors import ArgumentError, DtypeError, ShapeError, message
+from minigrad.errors import ArgumentError, DtypeError, MinigradError, ShapeError, message
 from minigrad.kernels import reference
 from minigrad.kernels.geometry import output_size
 from minigrad.ops.checks import integer, operands, pair, require, shape_of
@@ -15,7 +16,8 @@ X, WEIGHT, OUT = "n c h w", "o c kh kw", "n o oh ow"
 def settings(op: str, stride: Any, padding: Any, dilation: Any, groups: Any) -> dict[str, Any]:
     """Check the options that all convolutions have."""
     count = integer(op, "groups", groups)
-    require(count >= 1, ArgumentError, f"{op}: groups = {count} is less than 1")
+    if count < 1:
+        raise ArgumentError(f"{op}: groups = {count} is less than 1")
     return {
         "stride": pair(op, "stride", stride, 1),
         "padding": pair(op, "padding", padding, 0),
@@ -27,7 +29,7 @@ def settings(op: str, stride: Any, padding: Any, dilation: Any, groups: Any) -> 
 def arrays(op: str, names: tuple[str, str], values: tuple[Any, Any], letters: tuple[str, str]) -> list[Any]:
     """Two float tensors with as many axes as letters."""
     inputs = operands(op, names, values)
-    wanted = [len(letter.split()) for letter in letters]
+    wanted = [letter.count(" ") + 1 for letter in letters]
     if [len(value.shape) for value in inputs] == wanted and inputs[0].dtype.kind == "f":
         return inputs
     rows = [(name, letter, value) for name, letter, value in zip(names, letters, inputs, strict=True)]
@@ -73,7 +75,22 @@ def images_and_weight(
     inputs = arrays(op, ("x", "weight"), (x, weight), (X, WEIGHT))
     options = settings(op, stride, padding, dilation, groups)
     rows = [("x", X, inputs[0]), ("weight", WEIGHT, inputs[1])]
-    return inputs, options, rows, output_shape(op, inputs[0].shape, inputs[1].shape, rows, options)
+    shapes = inputs[0].shape, inputs[1].shape
+    fitted = _fitted(*shapes, *options.values())
+    if fitted is None:
+        return inputs, options, rows, output_shape(op, *shapes, rows, options)  # which raises
+    shape, options["stride"] = fitted
+    return inputs, options, rows, shape
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _fitted(x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> tuple[Any, Any] | None:
+    """The shape of an output and the stride that `output_shape` finds, remembered; None where it raises."""
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    try:
+        return output_shape("", x, weight, [], options), options["stride"]
+    except MinigradError:
+        return None
 
 
 def _conv_shapes(draw: Draw) -> tuple[Any, Any, dict[str, Any]]:

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.errors import ArgumentError, ShapeError
+from minigrad.errors import ArgumentError, ShapeError, message
 from minigrad.kernels import reference
 from minigrad.ops import conv, elementwise
-from minigrad.ops.checks import full, operands, pair, require
+from minigrad.ops.checks import full, operands, pair
 from minigrad.ops.kinds import Bad, fused
 from minigrad.ops.pool import max_pool2d
 from minigrad.ops.samples import Call, Draw
@@ -128,17 +128,15 @@ def conv2d_pool(
     """
     op = "conv2d_pool"
     inputs, options, rows, shape = conv.images_and_weight(op, x, weight, 1, padding, 1, groups)
-    _, o, *sides = shape
-    window = pair(op, "pool", pool, 1)
-    require(
-        window[0] * window[1] <= MOST_PLACES, ArgumentError, f"{op}: pool = {window} has more than {MOST_PLACES} places"
-    )
-    headline = f"{op}: the pooling window {window} does not fit into the convolution's output {tuple(sides)}"
-    require(all(size <= side for size, side in zip(window, sides, strict=True)), ShapeError, headline, rows)
+    (_, o, *sides), window = shape, pair(op, "pool", pool, 1)
+    if window[0] * window[1] > MOST_PLACES:
+        raise ArgumentError(f"{op}: pool = {window} has more than {MOST_PLACES} places")
+    if window[0] > sides[0] or window[1] > sides[1]:
+        headline = f"{op}: the pooling window {window} does not fit into the convolution's output {tuple(sides)}"
+        raise ShapeError(message(headline, rows))
     shift = full((o,), 0, inputs[0].dtype, inputs[0]) if bias is None else bias
     inputs = operands(op, ("x", "weight", "bias"), (*inputs, shift))
-    require(
-        inputs[2].shape == (o,), ShapeError, f"{op}: bias does not have the shape ({o},)", [("bias", "o", inputs[2])]
-    )
+    if inputs[2].shape != (o,):
+        raise ShapeError(message(f"{op}: bias does not have the shape ({o},)", [("bias", "o", inputs[2])]))
     kept = {"padding": options["padding"], "groups": options["groups"]}
     return inputs, kept | {"pool": window, "relu": bool(relu)}

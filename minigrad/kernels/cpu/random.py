@@ -21,12 +21,12 @@ Array = npt.NDArray[Any]
 WORK = 32  # of a block, in what `sharing` counts: twenty long products
 
 
-def fractions(*, key: Array, first: int, count: int, dtype: np.dtype) -> Array:
+def fractions(*, key: Array, first: int, shape: tuple[int, ...], dtype: np.dtype) -> Array:
     """Multiples of 2**-24, or in float64 of 2**-53, in [0, 1): the leading bits of the words from block `first` on."""
-    out = empty((count,), dtype)
-    blocks, bits = -(-count // 4), 53 if dtype.itemsize == 8 else 24
+    out = empty(shape, dtype)
+    blocks, bits = -(-out.size // 4), 53 if dtype.itemsize == 8 else 24
     words = np.uint64(first + 1), *key, np.uint64(64 - bits)
-    _draw(blocks, sharing(WORK * blocks), out, *words, dtype.type(2.0**-bits))
+    _draw(blocks, sharing(WORK * blocks), out.reshape(-1), *words, dtype.type(2.0**-bits))
     return out
 
 

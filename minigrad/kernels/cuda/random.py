@@ -11,10 +11,10 @@ from minigrad.kernels.cuda.intrinsics import store4
 from minigrad.kernels.scalars import philox
 
 
-def fractions(*, key: np.ndarray, first: int, count: int, dtype: np.dtype) -> Array:
+def fractions(*, key: np.ndarray, first: int, shape: tuple[int, ...], dtype: np.dtype) -> Array:
     """Multiples of 2**-24, or in float64 of 2**-53, in [0, 1): the leading bits of the words from block `first` on."""
-    out = empty((count,), dtype)
-    bits = 53 if dtype.itemsize == 8 else 24
+    out = empty(shape, dtype)
+    bits, count = 53 if dtype.itemsize == 8 else 24, out.size
     draw.over(-(-count // 4), out, np.uint64(first + 1), *key, count, np.uint64(64 - bits), dtype.type(2.0**-bits))
     return out
 
