@@ -62,6 +62,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         (4, 16, 32, 32),
     ),
     "convolution 3x3, small": (lambda: nn.Conv2d(20, 40, 3), (32, 20, 6, 6)),
+    "convolution 3x3, small, few images": (lambda: nn.Conv2d(20, 40, 3), (7, 20, 6, 6)),
     "convolution, relu, pool": (lambda: _chain(nn.ReLU(), nn.MaxPool2d(3)), (32, 1, 64, 64)),
     "convolution, pool, batch-norm, relu": (
         lambda: _chain(nn.MaxPool2d(3), nn.BatchNorm2d(20), nn.ReLU()),
