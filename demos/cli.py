@@ -34,7 +34,7 @@ def run(module: str, arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name not in EXTRAS:
             raise
-        return _fail(1, f"the package {error.name} is missing; pip install 'minigrad[demos]' brings it")
+        return _fail(1, f"the package {error.name} is missing; pip install -e '.[demos]' brings it")
     except KeyboardInterrupt:
         return _fail(130, "interrupted")
 

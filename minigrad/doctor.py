@@ -60,7 +60,7 @@ def _kernels() -> str:
         return "no place to keep them: each process compiles its own\nhint: MINIGRAD_CACHE names a folder for them"
     kept = sum(len(list(place.glob("*.bin"))) for place in (folder, INSTALLED / folder.name))
     hint = "" if kept else "\nhint: python -m minigrad warmup compiles what the layers need"
-    return f"{kept} functions compiled, in {folder}{'' if writable(folder) else ' (for reading only)'}{hint}"
+    return f"{kept} kernels compiled, in {folder}{'' if writable(folder) else ' (for reading only)'}{hint}"
 
 
 def _gpu() -> Iterator[tuple[str, str]]:

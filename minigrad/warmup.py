@@ -73,7 +73,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 
 
 def train(name: str, dtype: str) -> int:
-    """Train one of the models for a step, in this process; return how many functions were compiled for it."""
+    """Train one of the models for a step, in this process; return how many kernels were compiled for it."""
     from minigrad.kernels.cpu.compiler import WATCH
 
     WATCH.silent, before = True, WATCH.compiled
@@ -107,7 +107,7 @@ def run(dtypes: Sequence[str], workers: int, installed: bool = False) -> int:
         counts = _progress(as_completed([pool.submit(train, *job) for job in jobs]), len(jobs))
         compiled = sum(done.result() for done in counts)
     seconds = time.perf_counter() - began
-    print(f"{compiled} functions compiled by {workers} processes in {seconds:.1f} s; they are kept in {folder}")
+    print(f"{compiled} kernels compiled by {workers} processes in {seconds:.1f} s; they are kept in {folder}")
     return 0
 
 

@@ -249,6 +249,23 @@ def test_forced_cpu_features_share_no_machine_code(tmp_path):
     assert len(files(tmp_path)) == 3
 
 
+def test_settings_of_numba_share_no_machine_code(tmp_path):
+    hits = [int(run(SHARED, MINIGRAD_CACHE=str(tmp_path), NUMBA_BOUNDSCHECK=checks).stdout) for checks in "0101"]
+    assert hits == [0, 0, 1, 1]
+
+
+def test_functions_of_one_name_share_no_machine_code(tmp_path):
+    for number in 1, 2:
+        done = run(
+            SHARED.replace("x + 1", f"x + {number}").replace("== 2", f"== {1 + number}"), MINIGRAD_CACHE=str(tmp_path)
+        )
+        assert done.stdout == "0\n", done.stderr
+
+
+def test_without_compiling_there_are_no_kernels():
+    assert "which NUMBA_DISABLE_JIT forbids" in run(SHARED, NUMBA_DISABLE_JIT="1").stderr
+
+
 SLOW = """
 import time
 from minigrad.kernels.cpu import compiler

@@ -399,7 +399,7 @@ def test_a_missing_package(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "demos.toy.fit", None)
     monkeypatch.setattr(cli, "EXTRAS", ("demos.toy.fit",))
     assert toy() == 1
-    assert_one_sentence(capsys, re.escape("pip install 'minigrad[demos]'"))
+    assert_one_sentence(capsys, re.escape("pip install -e '.[demos]'"))
 
 
 def test_from_the_shell(tmp_path):

@@ -31,7 +31,7 @@ def test_without_a_gpu_it_says_so_in_one_sentence(monkeypatch, capsys):
 def test_nothing_compiled_yet(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("MINIGRAD_CACHE", str(tmp_path))
     doctor.run()
-    assert f"0 functions compiled, in {tmp_path}" in capsys.readouterr().out.replace("\n", " ")
+    assert f"0 kernels compiled, in {tmp_path}" in capsys.readouterr().out.replace("\n", " ")
 
 
 def test_without_numba_cuda_it_has_the_line_that_installs_it(stub, monkeypatch, capsys):

@@ -15,7 +15,7 @@ OPINFO, ONNX = tally.documented(PAGE, "OpInfo"), tally.documented(PAGE, "ONNX")
 @pytest.fixture(scope="module")
 def opinfo() -> Any:
     for package in ("torch", "expecttest"):
-        pytest.importorskip(package, reason=f"OpInfo needs {package}: pip install 'minigrad[oracle]'")
+        pytest.importorskip(package, reason=f"OpInfo needs {package}: pip install -e '.[oracle]'")
     from tests.oracles import opinfo
 
     return opinfo
@@ -23,7 +23,7 @@ def opinfo() -> Any:
 
 @pytest.fixture(scope="module")
 def onnx_nodes() -> Any:
-    pytest.importorskip("onnx", reason="the node tests need onnx: pip install 'minigrad[oracle]'")
+    pytest.importorskip("onnx", reason="the node tests need onnx: pip install -e '.[oracle]'")
     from tests.oracles import onnx_nodes
 
     return onnx_nodes

@@ -8,8 +8,8 @@ import pytest
 
 import minigrad as mg
 
-special = pytest.importorskip("scipy.special", reason="needs scipy: pip install 'minigrad[oracle]'")
-signal = pytest.importorskip("scipy.signal", reason="needs scipy: pip install 'minigrad[oracle]'")
+special = pytest.importorskip("scipy.special", reason="needs scipy: pip install -e '.[oracle]'")
+signal = pytest.importorskip("scipy.signal", reason="needs scipy: pip install -e '.[oracle]'")
 
 POINTS = np.concatenate([np.linspace(-40, 40, 8001), np.geomspace(1e-300, 1e-3, 600), -np.geomspace(1e-300, 1e-3, 600)])
 

@@ -11,7 +11,7 @@ import minigrad as mg
 from minigrad.errors import ArgumentError
 from minigrad.kernels.cpu import threads
 
-LAYERS = ["omp", "workqueue"]
+LAYERS = ["omp", "tbb", "workqueue"]
 
 
 def run(*arguments, **variables):
@@ -26,7 +26,7 @@ def run(*arguments, **variables):
 
 def skip_without(layer):
     try:
-        __import__(f"numba.np.ufunc.{'omppool' if layer == 'omp' else layer}")
+        __import__(f"numba.np.ufunc.{layer if layer == 'workqueue' else f'{layer}pool'}")
     except ImportError:
         pytest.skip(f"numba has no {layer} here")
 
@@ -242,3 +242,80 @@ if (child := os.fork()) == 0:
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
     run("-c", script, NUMBA_NUM_THREADS="2")
+
+
+def test_an_exception_in_a_part_is_told():
+    script = """
+import numpy as np
+from minigrad.kernels.cpu.parallel import shared
+
+@shared
+def choosy(thread, first, stop, seen):
+    for i in range(first, stop):
+        if i == 3:
+            raise ValueError
+        seen[i] = 1
+
+for threads in 1, 2:
+    choosy(3, threads, np.zeros(4))
+    try:
+        choosy(4, threads, np.zeros(4))
+    except RuntimeError as error:
+        print(error)
+"""
+    assert run("-c", script) == "choosy raised an exception, of which its threads keep no more\n" * 2
+
+
+def test_two_copies_of_the_library_in_a_process():
+    script = """
+import sys
+import numpy as np
+
+def load():
+    for name in [name for name in sys.modules if name.startswith("minigrad")]:
+        del sys.modules[name]
+    import minigrad as mg
+    return mg
+
+def pool(mg, dtype):
+    return mg.max_pool2d(mg.ones((2, 64, 32, 32), dtype=dtype), 2).sum().item()
+
+first = load()
+assert pool(first, "float32") == 2 * 64 * 16 * 16
+second = load()
+assert second is not first
+assert pool(second, "float32") == pool(first, "float64") == pool(second, "float64") == 2 * 64 * 16 * 16
+"""
+    run("-c", script, NUMBA_NUM_THREADS="2")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_process_forked_while_another_thread_compiles_can_compile(tmp_path):
+    script = """
+import os, threading, warnings
+import minigrad as mg
+from minigrad.kernels.cpu.compiler import compiled
+warnings.simplefilter("ignore", DeprecationWarning)
+mg.set_num_threads(1)
+compiling = threading.Event()
+
+@compiled
+def many(x):
+    return x + 1
+
+def compile_something():
+    for kind in (1, 1.0, 1j):
+        compiling.set()
+        many(kind)
+        mg.relu(mg.ones(3)).sum()
+        mg.batch_norm(mg.ones((2, 3, 4, 4)), mg.ones(3), mg.ones(3))
+
+thread = threading.Thread(target=compile_something)
+thread.start()
+compiling.wait()
+if (child := os.fork()) == 0:
+    os._exit(mg.max_pool2d(mg.ones((1, 1, 4, 4)), 2).shape != (1, 1, 2, 2))
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+thread.join()
+"""
+    run("-c", script, MINIGRAD_CACHE=str(tmp_path))

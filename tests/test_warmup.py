@@ -50,7 +50,7 @@ def train():
 
 
 def test_the_end_says_what_was_done(warm):
-    assert re.fullmatch(r"\d+ functions compiled by \d+ processes in \d+\.\d s; they are kept in .+\n", warm)
+    assert re.fullmatch(r"\d+ kernels compiled by \d+ processes in \d+\.\d s; they are kept in .+\n", warm)
     assert str(cache_folder()) in warm
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import llvmlite
 import numba
 import numpy as np
+from numba.core import config
 from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import FunctionCache
 from numba.core.compiler import CompileResult
@@ -119,7 +120,10 @@ class KernelCache(FunctionCache):
 
     def save_overload(self, signature: Any, result: Any) -> None:
         """Write the compiled function, all or nothing; where that fails, the next process compiles again."""
-        code = dumps(result._reduce())
+        try:
+            code = dumps(result._reduce())
+        except RuntimeError:  # an interrupt has kept LLVM from handing it over
+            return
         path = self._folder / self._name(signature, result.codegen)
         part = path.with_suffix(f".{uuid.uuid4().hex}")
         with contextlib.suppress(OSError):
@@ -133,7 +137,8 @@ class KernelCache(FunctionCache):
                 part.unlink(missing_ok=True)
 
     def _name(self, signature: Any, codegen: Any) -> str:
-        key = repr((signature, codegen.magic_tuple(), describe(self._dispatcher)))
+        settings = [vars(config)[name] for name in ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT")]
+        key = repr((signature, codegen.magic_tuple(), settings, describe(self._dispatcher)))
         digest = hashlib.sha256(key.encode()).hexdigest()[:16]
         name = self._py_func.__qualname__.replace("<locals>.", "")  # Windows has no such files
         return f"{self._py_func.__module__}.{name}-{digest}.bin"
@@ -163,6 +168,8 @@ def describe(value: Any, seen: dict[Any, int] | None = None) -> str:
         if value in seen:
             return f"{name}#{seen[value]}"
         seen[value] = len(seen)
+        if not value.__module__.startswith("minigrad."):  # the folder is not named by its source
+            name += hashlib.sha256(_text(value.__code__).encode()).hexdigest()[:16]
         around = inspect.getclosurevars(value)
         taken = sorted({**around.globals, **around.nonlocals}.items())
         return f"{name}({', '.join(f'{key}={describe(it, seen)}' for key, it in taken)})"
@@ -182,3 +189,9 @@ def describe(value: Any, seen: dict[Any, int] | None = None) -> str:
     ):
         return repr(value)
     raise TypeError(f"a kernel takes {value!r} from around it, by which its machine code cannot be filed")
+
+
+def _text(code: types.CodeType) -> str:
+    """What a function computes, wherever it is written."""
+    constants = [_text(it) if isinstance(it, types.CodeType) else repr(it) for it in code.co_consts]
+    return repr((code.co_code, code.co_names, constants))

@@ -1,6 +1,7 @@
 """Compile functions with numba, once: found again on disk, explained where it takes long."""
 
 import functools
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from numba._dynfunc import make_function
 from numba.core import event
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import register_pass
 from numba.core.typed_passes import NativeLowering
 
@@ -20,7 +22,7 @@ PATIENCE = 1.0  # seconds of compiling, after which a word is due
 
 
 class Watch(event.Listener):
-    """Counts what is compiled, and says once in a process, on stderr, why it takes so long."""
+    """Counts the kernels that are compiled, and says once in a process, on stderr, why it takes so long."""
 
     def __init__(self) -> None:
         self.silent, self.compiled = False, 0
@@ -35,7 +37,7 @@ class Watch(event.Listener):
     def on_end(self, event: Any) -> None:
         """Look at the clock."""
         self._depth -= 1
-        self.compiled += 1
+        self.compiled += isinstance(event.data["dispatcher"]._cache, KernelCache)
         spent = self._spent + time.perf_counter() - self._began
         if self._depth == 0:
             self._spent = spent
@@ -50,6 +52,15 @@ def _whereabouts() -> str:
         return f"once, they are kept in {folder}; `python -m minigrad warmup` does it ahead"
     return f"in every process, since {folder or 'the cache'} cannot be written; MINIGRAD_CACHE names another folder"
 
+
+def _between_compilations() -> None:
+    """Let processes be forked only while no other thread compiles: the child would wait for it for ever."""
+    release = global_compiler_lock.release
+    os.register_at_fork(before=global_compiler_lock.acquire, after_in_parent=release, after_in_child=release)
+
+
+if hasattr(os, "register_at_fork"):
+    _between_compilations()
 
 WATCH = Watch()
 event.register("numba:compile", WATCH)
@@ -77,6 +88,8 @@ def compiled(function: Callable[..., Any], **options: Any) -> Any:
 
 
 def _dispatcher(function: Callable[..., Any], **options: Any) -> Any:
+    if vars(numba.config)["DISABLE_JIT"]:
+        raise RuntimeError("the kernels are compiled by numba, which NUMBA_DISABLE_JIT forbids")
     options = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True, "_nrt": False, **options}
     return numba.njit(**options)(function)
 

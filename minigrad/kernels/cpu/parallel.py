@@ -4,32 +4,25 @@ A part is compiled once, whatever the number of threads. One loop, which calls a
 threads for all kernels: numba would take several times as long to compile a loop of its own into each.
 """
 
-import ctypes
 import functools
 import os
 import threading
 from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding
 import numba
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.errors import TypingError
 from numba.core.typing.templates import signature
 
 from minigrad.kernels.cpu import threads as numbers
 from minigrad.kernels.cpu.compiler import compiled, jit
 from minigrad.kernels.cpu.simd.tile import INDEX, intrinsic
 
-POINTER = ir.IntType(8).as_pointer()
+FLAG, POINTER = ir.IntType(32), ir.IntType(8).as_pointer()
 PART = ir.FunctionType(ir.VoidType(), [INDEX, INDEX, INDEX, POINTER])  # of (thread, first, stop, address of the rest)
-SYMBOL = "minigrad_loop"  # where compiled functions find the address of the loop
 LOOP = (types.intp,) * 4  # (address of a part, address of the rest, count, threads)
-
-_loop_address = ctypes.c_void_p()
-"""Nothing, before the first kernel is to run on several threads."""
-
-llvmlite.binding.add_symbol(SYMBOL, ctypes.addressof(_loop_address))
 
 
 class _Threads(threading.local):
@@ -41,8 +34,6 @@ class _Threads(threading.local):
 
     def use(self, count: int) -> None:
         numba.set_num_threads(min(count, vars(numba.config)["NUMBA_NUM_THREADS"]))
-        if not _loop_address.value:
-            _loop_address.value = _compile_loop()
         self.count = count
         self.shared = numba.threading_layer() != "workqueue"
 
@@ -59,7 +50,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def kernel(function: Callable[..., None]) -> Callable[..., None]:
-    """Compile `function(threads, *args)`, of arrays and numbers, which may call `parallel_for`.
+    """Compile `function(threads, *args)`, of arrays and numbers, which may call `parallel_for` for so many threads.
 
     Several Python threads may call it: where numba has neither OpenMP nor TBB, whose threads can be shared, the calls
     of several threads each wait for each other.
@@ -82,16 +73,16 @@ def kernel(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def call(threads: int, *args: Any) -> None:
         if threads == 1:
-            compute(1, *args)
+            compute((1, 0), *args)
             return
         count = numbers.get_num_threads()
         if _threads.count != count:
             _threads.use(count)
         if _threads.shared:
-            compute(threads, *args)
+            compute((threads, _loop_address()), *args)
         else:
             with _threads.one_at_a_time:
-                compute(threads, *args)
+                compute((threads, _loop_address()), *args)
 
     return call
 
@@ -111,13 +102,15 @@ def shared(part: Callable[..., None]) -> Callable[..., None]:
     """
     some = jit(part)
 
-    @kernel
     def share(threads: Any, count: Any, args: Any) -> None:
         parallel_for(some, count, threads, args)
 
+    share.__module__, share.__name__, share.__qualname__ = part.__module__, part.__name__, part.__qualname__
+    compute = kernel(share)
+
     @functools.wraps(part)
     def call(count: int, threads: int, *args: Any) -> None:
-        share(threads, count, args)
+        compute(threads, count, args)
 
     return call
 
@@ -126,39 +119,51 @@ def shared(part: Callable[..., None]) -> Callable[..., None]:
 def parallel_for(typingctx: Any, part: Any, count: Any, threads: Any, args: Any) -> Any:
     """Let each of some threads call part(thread, first, stop, *args) for its share of `count` things.
 
-    A part is a `jit` function, and `threads` as many as `threads.get_num_threads()` tells, or less.
+    A part is a `jit` function, and `threads` is what `kernel` gives as the first argument. Of an exception in a part
+    only that there was one is told.
     """
+    if not all([isinstance(args, types.BaseTuple), isinstance(count, types.Integer)]):
+        raise TypingError(f"a part is called for a whole number of things and with a tuple, not {count} and {args}")
     whole = part.get_call_type(typingctx, (*[types.intp] * 3, *args), {})
 
     def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
-        _, count, threads, given = values
-        caller = _caller(context, builder, part.dispatcher.overloads[whole.args], given.type)
-        place = cgutils.alloca_once_value(builder, given)
+        _, count, crew, given = values
+        threads, address = cgutils.unpack_tuple(builder, crew)
+        rest = ir.LiteralStructType([given.type, FLAG])
+        caller = _caller(context, builder, part.dispatcher.overloads[whole.args], rest)
+        place = cgutils.alloca_once(builder, rest)
+        builder.store(given, cgutils.gep_inbounds(builder, place, 0, 0))
+        failed = cgutils.gep_inbounds(builder, place, 0, 1)
+        builder.store(FLAG(0), failed)
         with builder.if_else(builder.icmp_signed("==", threads, INDEX(1))) as (alone, together):
             with alone:
                 builder.call(caller, (INDEX(0), INDEX(0), count, builder.bitcast(place, POINTER)))
             with together:
-                symbol = builder.module.globals.get(SYMBOL) or ir.GlobalVariable(builder.module, INDEX, SYMBOL)
                 kind = context.call_conv.get_function_type(types.none, LOOP).as_pointer()
-                loop = builder.inttoptr(builder.load(symbol), kind)
-                numbers = builder.ptrtoint(caller, INDEX), builder.ptrtoint(place, INDEX), count, threads
-                context.call_conv.call_function(builder, loop, types.none, LOOP, numbers)
+                places = builder.ptrtoint(caller, INDEX), builder.ptrtoint(place, INDEX)
+                loop = builder.inttoptr(address, kind)
+                context.call_conv.call_function(builder, loop, types.none, LOOP, (*places, count, threads))
+        with cgutils.if_unlikely(builder, cgutils.is_not_null(builder, builder.load(failed))):
+            what = f"{part.dispatcher.py_func.__qualname__} raised an exception, of which its threads keep no more"
+            context.call_conv.return_user_exc(builder, RuntimeError, (what,))
         return context.get_dummy_value()
 
-    return signature(types.none, part, types.intp, types.intp, args), emit
+    return signature(types.none, part, types.intp, types.UniTuple(types.intp, 2), args), emit
 
 
-def _caller(context: Any, builder: Any, part: Any, kind: ir.Type) -> ir.Function:
-    """Make a function that reads the rest of the arguments of a compiled part, and calls it."""
+def _caller(context: Any, builder: Any, part: Any, rest: ir.Type) -> ir.Function:
+    """Make a function that reads the rest of the arguments of a compiled part, calls it, and notes an exception."""
     caller = ir.Function(builder.module, PART, builder.module.get_unique_name("part"))
     caller.linkage = "internal"
     inside = ir.IRBuilder(caller.append_basic_block())
     *numbers, place = caller.args
-    given = inside.load(inside.bitcast(place, kind.as_pointer()))
-    args = *numbers, *cgutils.unpack_tuple(inside, given)
+    place = inside.bitcast(place, rest.as_pointer())
+    args = *numbers, *cgutils.unpack_tuple(inside, inside.load(cgutils.gep_inbounds(inside, place, 0, 0)))
     context.active_code_library.add_linking_library(part.library)
     function = context.declare_function(builder.module, part.fndesc)
-    context.call_conv.call_function(inside, function, part.fndesc.restype, part.fndesc.argtypes, args)
+    status, _ = context.call_conv.call_function(inside, function, part.fndesc.restype, part.fndesc.argtypes, args)
+    with cgutils.if_unlikely(inside, status.is_error):
+        inside.store(FLAG(1), cgutils.gep_inbounds(inside, place, 0, 1))
     inside.ret_void()
     return caller
 
@@ -176,16 +181,16 @@ def _call(typingctx: Any, part: Any, thread: Any, first: Any, stop: Any, place: 
     return signature(types.none, *[types.intp] * 5), emit
 
 
+@functools.partial(compiled, parallel=True)
 def _loop(part: Any, place: Any, count: Any, threads: Any) -> None:
     for t in numba.prange(threads):
         _call(part, t, t * count // threads, (t + 1) * count // threads, place)
 
 
-_LOOP = compiled(_loop, parallel=True)
-
-
-def _compile_loop() -> int:
-    _LOOP.compile(LOOP)
-    result = _LOOP.overloads[LOOP]
-    address: int = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+@functools.cache
+def _loop_address() -> int:
+    """Where the loop's machine code is: it is compiled when something is first to run on several threads."""
+    _loop.compile(LOOP)
+    code = _loop.overloads[LOOP]
+    address: int = code.library.get_pointer_to_function(code.fndesc.llvm_func_name)
     return address
