@@ -74,11 +74,14 @@ def conv2d_input(
     o, channels, *kernel = weight.shape
     swapped = weight.reshape(groups, o // groups, channels, *kernel).swapaxes(1, 2)
     swapped = swapped.reshape(groups * channels, o // groups, *kernel)
-    alone = stride == (1, 1) or depthwise.pays(swapped.shape, groups, g.shape[2:]) or g.size * weight.size == 0
+    if stride == (1, 1):
+        top, left = (d * (k - 1) - p for d, k, p in zip(dilation, kernel, padding, strict=True))
+        return correlate(g, swapped[:, :, ::-1, ::-1], (shape[2], shape[3]), stride, (top, left), dilation, groups)
+    alone = depthwise.pays(swapped.shape, groups, (g.shape[2], g.shape[3])) or g.size * weight.size == 0
     args = (shape[2], shape[3]), stride, padding, dilation, groups
     if not alone and by_images.pays(len(g), swapped.shape, *args, lanes(g.dtype), True):
         return by_images.adjoint(g, swapped, *args)
-    if stride != (1, 1) and kernel[0] <= stride[0] and kernel[1] <= stride[1] and g.size * weight.size > 0:
+    if kernel[0] <= stride[0] and kernel[1] <= stride[1] and g.size * weight.size > 0:
         taps, given = weight.reshape(groups, o // groups, -1).swapaxes(1, 2), g.reshape(len(g), groups, o // groups, -1)
         parts = stacks.products(taps, given).reshape(len(g), -1, given.shape[3])
         window, image = (kernel[0], kernel[1]), (shape[2], shape[3])
@@ -91,10 +94,7 @@ def conv2d_input(
         axes = zip(residues, kernel, stride, padding, dilation, strict=True)
         (u, du, top, dh), (v, dv, left, dw) = (geometry.adjoint_taps(*axis) for axis in axes)
         taps = swapped[:, :, u::du, v::dv][:, :, ::-1, ::-1]
-        gradient = correlate(g, taps, part.shape[2:], (1, 1), (top, left), (dh, dw), groups)
-        if stride == (1, 1):
-            return gradient
-        part[...] = gradient
+        part[...] = correlate(g, taps, part.shape[2:], (1, 1), (top, left), (dh, dw), groups)
     return x
 
 
@@ -163,7 +163,9 @@ def correlate(x: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, 
             return faster
     if full:
         return by_images.correlate(x, weight, size, stride, padding, dilation, groups)
-    plan = plan_runs(tuple(image), size, tuple(window), stride, padding, dilation, channels, POSITIONS, DEPTH)
+    few = o // groups < 4  # outputs, for which what bands share is copied less often
+    positions = 2 * POSITIONS if few else POSITIONS
+    plan = plan_runs(tuple(image), size, tuple(window), stride, padding, dilation, channels, positions, DEPTH)
     return _sum_over_taps(x, [weight], plan.taps, plan, size, groups).reshape(n, o, *size)
 
 
@@ -175,9 +177,7 @@ def _sum_over_taps(x: Array, weights: Sequence[Array], taps: Array, plan: Runs, 
     bands = -(-size[0] // plan.rows)
     parts = min(tiles, -(-4 * threads // (n * bands * groups)))  # of the outputs, where the batch is small
     packed, starts = pack_weights(weights, groups, rows)
-    depths = [math.prod(weight.shape[2:]) for weight in weights]
-    first = [plan.channels * sum(depths[:share]) for share in range(len(weights))]
-    shares = np.array([first, depths, starts], np.intp).T.copy()
+    shares = _shares(plan.channels, tuple(math.prod(weight.shape[2:]) for weight in weights), tuple(starts))
     scratch = empty((threads, plan.size), x.dtype)
     y = empty((n, groups, len(weights), o // groups, *size), x.dtype)
     flat_y, flat_x = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
@@ -188,6 +188,13 @@ def _sum_over_taps(x: Array, weights: Sequence[Array], taps: Array, plan: Runs, 
         groups, o // groups, channels, size[0], parts
     )  # fmt: skip
     return y
+
+
+@functools.lru_cache(maxsize=256)
+def _shares(channels: int, depths: tuple[int, ...], starts: tuple[int, ...]) -> Array:
+    """For each weight: where its taps are, how many a channel has, and where the weight is."""
+    first = [channels * sum(depths[:share]) for share in range(len(depths))]
+    return np.array([first, depths, starts], np.intp).T.copy()
 
 
 def _is_product(

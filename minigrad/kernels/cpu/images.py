@@ -79,6 +79,7 @@ class Plan(NamedTuple):
 
 
 @functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=1024)
 def pays(
     n: int, weight: tuple[int, ...], size: Pair, stride: Pair, padding: Pair, dilation: Pair,
     groups: int, wide: int, adjoint: bool,

@@ -84,7 +84,7 @@ def correlate(x: Array, weight: Array, size: Pair, padding: Pair, groups: int, w
     (n, _, height, breadth), (o, channels, _, _) = x.shape, weight.shape
     outputs = o // groups
     width = lanes(x.dtype)
-    m = best_square(n, size, channels, outputs, TRANSFORMING, width, worth)
+    m = best_square(n, size, channels, outputs, TRANSFORMING, width, worth, precision.squares())
     if not m:
         return None
     rows, columns = tile_of_products(outputs)
@@ -110,10 +110,11 @@ def correlate(x: Array, weight: Array, size: Pair, padding: Pair, groups: int, w
     return y if finite.all() else None
 
 
+@functools.lru_cache(maxsize=1024)
 def best_square(
-    n: int, size: Pair, channels: int, outputs: int, transforms: float, width: int, worth: float = WORTH
+    n: int, size: Pair, channels: int, outputs: int, transforms: float, width: int, worth: float, sides: tuple[int, ...]
 ) -> int:
-    """Choose the side of the squares; 0 for direct sums.
+    """Choose one of the sides of the squares; 0 for direct sums.
 
     `transforms` is the time of transforming a pixel, as a part of that of the sums for one channel and output, by
     vectors of `width` squares.
@@ -127,7 +128,7 @@ def best_square(
         products = (m + 2) ** 2 / (9 * m * m) + transforms * idle * (1 / channels + 1 / outputs)
         return squares * products + 10 * m * m / (n * size[0] * size[1])  # the last for transforms of weights
 
-    best = min(precision.squares(), key=time, default=0)
+    best = min(sides, key=time, default=0)
     return best if best and time(best) < worth else 0
 
 

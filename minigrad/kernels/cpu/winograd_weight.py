@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from minigrad.kernels.cpu import winograd
+from minigrad.kernels.cpu import precision, winograd
 from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.memory import empty
 from minigrad.kernels.cpu.parallel import shared
@@ -95,7 +95,8 @@ class Bands(NamedTuple):
 def weight_gradient(g: Array, x: Array, shape: tuple[int, ...], padding: Pair, groups: int) -> Array | None:
     """Apply the adjoint of weight -> conv2d(x, weight); None where direct sums do it better."""
     n, size, (o, channels, _, _), width = len(x), g.shape[2:], shape, lanes(x.dtype)
-    m = winograd.best_square(n, (size[0], size[1]), channels, o // groups, TRANSFORMING, 1)
+    case = n, (size[0], size[1]), channels, o // groups, TRANSFORMING, 1, winograd.WORTH, precision.squares()
+    m = winograd.best_square(*case)
     if not m:
         return None
     rows, columns = tile_of_sums(o // groups, -(-channels // width))
