@@ -158,7 +158,7 @@ def pooled_convolutions(draw, special=False):
     kernel, pool, padding = draw(pairs(1, 4)), draw(pairs(1, 3)), draw(pairs(0, 3))
     image = [max(1, kernel[a] + pool[a] - 1 - 2 * padding[a]) + draw(st.integers(0, 12)) for a in (0, 1)]
     size = [(image[a] + 2 * padding[a] - kernel[a] + 1) // pool[a] for a in (0, 1)]
-    n, outputs = draw(st.integers(0, 3)), groups * draw(st.integers(1, 6))
+    n, outputs = draw(st.sampled_from([1, 0, 2, 8, 15, 32])), groups * draw(st.integers(1, 6))
     x = draw(arrays((n, groups * depth, *image), special=special))
     weight, bias = draw(arrays((outputs, depth, *kernel), x.dtype)), draw(arrays((outputs,), x.dtype))
     g = draw(arrays((n, outputs, *size), x.dtype))
@@ -204,7 +204,15 @@ def blocks(request):
         patch.setattr(depthwise, "TALL", 1)
         patch.setattr(lines_of_pools, "ELEMENTS", 1)
         patch.setattr(depthwise, "NARROW", 1)
-    plans = runs.plan_runs, images._plan, conv_pool._plan, depthwise._plan, lines_of_pools.plan_lines, stacks._plan
+    plans = (
+        runs.plan_runs,
+        images.plan_bands,
+        conv_pool._plan,
+        conv_pool._plan_of_images,
+        depthwise._plan,
+        lines_of_pools.plan_lines,
+        stacks._plan,
+    )
     for plan in plans:
         plan.cache_clear()
     yield request.param

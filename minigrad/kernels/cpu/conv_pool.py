@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minigrad.kernels.cpu import conv, runs
+from minigrad.kernels.cpu import conv, images, runs
 from minigrad.kernels.cpu.compiler import jit
+from minigrad.kernels.cpu.lines import fill
 from minigrad.kernels.cpu.memory import empty, zeros
 from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.runs import copy_runs
-from minigrad.kernels.cpu.simd import broadcast, full, is_nan, lanes, registers, select, store
+from minigrad.kernels.cpu.simd import broadcast, full, is_nan, lanes, registers, select, store, store_at
 from minigrad.kernels.cpu.threads import get_num_threads
 from minigrad.kernels.cpu.weights import pack_weights
 
@@ -43,20 +44,29 @@ def conv2d_pool(
     y, winners = empty((n, o, oh, ow), x.dtype), empty((n, o, oh, ow), np.int8)
     if y.size == 0:
         return y, (winners,)
-    plan, taps = _plan(tuple(image), (oh, ow), (kh, kw), pool, padding, depth)
-    rows, size = rows_of_tile(o // groups), depth * kh * kw
-    tiles = -(-o // groups // rows)
+    full = len(x) >= images.FILLED * images.up(len(x), lanes(x.dtype))
+    rows, columns = tile_of_maxima(o // groups, 2 if full else 1)
+    size, step = depth * kh * kw, images.up(o // groups, rows)
     packed, _ = pack_weights([weight], groups, rows)
-    biases = zeros((groups * tiles * rows,), x.dtype)
+    biases = zeros((groups * step,), x.dtype)
     biases.reshape(groups, -1)[:, : o // groups] = bias.reshape(groups, -1)
-    scratch = zeros((get_num_threads(), plan.size), x.dtype)  # lanes beyond a run see it: were it denormal, slowly
     at_once = -(-size // -(-size // conv.DEPTH))  # taps of one sum
-    compute = maxima(lanes(x.dtype), rows)
-    flat = y.reshape(-1), winners.reshape(-1), np.ascontiguousarray(x).reshape(-1)
-    compute(
-        n * groups * -(-oh // plan.rows), len(scratch), *flat, packed, biases, scratch, plan, taps,
-        size, at_once, groups, o // groups, depth, oh, relu
-    )  # fmt: skip
+    flat = y.reshape(-1), winners.reshape(-1), np.ascontiguousarray(x).reshape(-1), packed, biases
+    threads, bounds = get_num_threads(), (size, at_once, relu)
+    if full:
+        sizes, wide = (n, groups, depth, o // groups), lanes(x.dtype)
+        args = sizes, (image[0], image[1]), (oh, ow), (kh, kw), pool, padding
+        plan, taps, *tables = _plan_of_images(*args, wide, rows, threads)
+        scratch = empty((threads, plan.size + plan.room), x.dtype)
+        chosen = empty((threads, plan.room), np.dtype(f"i{x.itemsize}"))
+        compute = maxima_of_images(wide, rows, columns)
+        jobs = -(-n // wide) * groups * plan.bands
+        compute(jobs, threads, *flat, scratch, chosen, plan, taps, *tables, bounds)
+        return y, (winners,)
+    plan, taps = _plan(tuple(image), (oh, ow), (kh, kw), pool, padding, depth)
+    scratch = zeros((threads, plan.size), x.dtype)  # lanes beyond a run see it: were it denormal, slowly
+    jobs = n * groups * -(-oh // plan.rows)
+    maxima(lanes(x.dtype), rows)(jobs, threads, *flat, scratch, plan, taps, groups, o // groups, depth, oh, bounds)
     return y, (winners,)
 
 
@@ -70,59 +80,39 @@ def _plan(image: Pair, size: Pair, kernel: Pair, pool: Pair, padding: Pair, chan
     return plan, seen.transpose(1, 2, 0, 3, 4).reshape(-1)
 
 
+@functools.lru_cache(maxsize=256)
+def _plan_of_images(
+    sizes: tuple[int, int, int, int], image: Pair, size: Pair, kernel: Pair, pool: Pair, padding: Pair,
+    wide: int, rows: int, threads: int,
+) -> Any:  # fmt: skip
+    """The same for vectors of images, and the tables of places, pixels and copies."""
+    window = kernel[0] + pool[0] - 1, kernel[1] + pool[1] - 1
+    args = sizes, image, size, window, pool, padding, (1, 1), False, wide, rows, threads, True
+    plan, _, _, taps, *tables = images.plan_bands(*args)
+    seen = np.lib.stride_tricks.sliding_window_view(taps.reshape(sizes[2], *window), kernel, axis=(1, 2))
+    return plan, seen.transpose(1, 2, 0, 3, 4).reshape(-1), *tables
+
+
 @functools.cache
-def rows_of_tile(outputs: int) -> int:
+def tile_of_maxima(outputs: int, columns: int) -> Pair:
     """Choose how many outputs are computed together: their sums, maxima and winners have to fit into the registers."""
-    most = max(1, (registers() - 2) // 3)
-    return -(-outputs // -(-outputs // most))
+    most = max(1, (registers() - 2) // (3 * columns))
+    return -(-outputs // -(-outputs // most)), columns
 
 
-@functools.cache
-def maxima(lanes: int, rows: int) -> Callable[..., None]:
-    """Compile `conv2d_pool` for tiles of so many outputs by one vector of positions."""
-    integer = np.int32 if lanes == 16 else np.int64  # as many lanes as the floats
-    product = conv.products(rows, 1)
-
-    @shared
-    def compute(
-        thread: Any, first: Any, stop: Any, y: Any, winners: Any, x: Any, weight: Any, bias: Any, scratch: Any,
-        plan: Any, taps: Any, depth: Any, at_once: Any, groups: Any, outputs: Any, channels: Any, height: Any, relu: Any
-    ) -> None:  # fmt: skip
-        for block in range(first, stop):
-            compute_block(
-                y, winners, x, weight, bias, scratch[thread], plan, taps,
-                depth, at_once, block, groups, outputs, channels, height, relu
-            )  # fmt: skip
-
-    @jit
-    def compute_block(
-        y: Any, winners: Any, x: Any, weight: Any, bias: Any, copy: Any, plan: Any, taps: Any,
-        depth: Any, at_once: Any, block: Any, groups: Any, outputs: Any, channels: Any, height: Any, relu: Any
-    ) -> None:  # fmt: skip
-        """Compute a group's outputs in one band of an image."""
-        bands, tiles, plane = -(-height // plan.rows), -(-outputs // rows), height * plan.width
-        i, row = block // bands, block % bands * plan.rows
-        copy_runs(copy, 0, x, i * channels * plan.height * plan.breadth, channels, row, plan)
-        run = min(plan.rows, height - row) * plan.width
-        for p in range(0, run, lanes):
-            for tile in range(tiles):
-                place = (i * outputs + tile * rows) * plane + row * plan.width + p
-                first = (i % groups * tiles + tile) * rows
-                compute_run(
-                    y, winners, place, plane, min(rows, outputs - tile * rows), min(lanes, run - p),
-                    copy, p, taps, weight, first * depth, depth, at_once, bias, first, relu
-                )  # fmt: skip
+def winner_of_places(product: Callable[..., Any], rows: int, columns: int, integer: Any) -> Callable[..., Any]:
+    """Compile the comparison of the places of windows: a tile of the largest sums, and one of their places."""
 
     @jit(forceinline=True)
-    def compute_run(
-        y: Any, winners: Any, place: Any, plane: Any, height: Any, run: Any, x: Any, start: Any, taps: Any,
-        weight: Any, first: Any, depth: Any, at_once: Any, bias: Any, output: Any, relu: Any
-    ) -> None:  # fmt: skip
-        zero = full(y.dtype.type(0), 1, 1)
-        best = full(y.dtype.type(-np.inf), rows, 1)
-        winner = full(integer(0), rows, 1)
+    def compare(
+        x: Any, start: Any, taps: Any, weight: Any, first: Any, bias: Any, output: Any, bounds: Any
+    ) -> Any:  # fmt: skip
+        depth, at_once, relu = bounds
+        zero = full(weight.dtype.type(0), 1, 1)
+        best = full(weight.dtype.type(-np.inf), rows, columns)
+        winner = full(integer(0), rows, columns)
         for r in range(len(taps) // depth):
-            total = full(y.dtype.type(0), rows, 1)
+            total = full(weight.dtype.type(0), rows, columns)
             for k in range(0, depth, at_once):  # of a run's last vectors all lanes: what they see is in the copy
                 count = min(at_once, depth - k)
                 total = total + product(x, start, taps[r * depth + k :], weight, first + k * rows, count)
@@ -132,7 +122,86 @@ def maxima(lanes: int, rows: int) -> Callable[..., None]:
         if relu:
             winner = select(best > zero, winner, full(integer(LOSER), 1, 1))
             best = select((best > zero) | is_nan(best), best, zero)
-        store(y, place, plane, height, run, best)
-        store(winners, place, plane, height, run, winner)
+        return best, winner
 
+    return compare
+
+
+@functools.cache
+def maxima(lanes: int, rows: int) -> Callable[..., None]:
+    """Compile `conv2d_pool` for tiles of so many outputs by one vector of positions."""
+    compare = winner_of_places(conv.products(rows, 1), rows, 1, np.int32 if lanes == 16 else np.int64)
+
+    @shared
+    def compute(
+        thread: Any, begin: Any, end: Any, y: Any, winners: Any, x: Any, weight: Any, bias: Any, scratch: Any,
+        plan: Any, taps: Any, groups: Any, outputs: Any, channels: Any, height: Any, bounds: Any
+    ) -> None:  # fmt: skip
+        copy, bands, tiles, plane = scratch[thread], -(-height // plan.rows), -(-outputs // rows), height * plan.width
+        for block in range(begin, end):
+            i, row = block // bands, block % bands * plan.rows
+            copy_runs(copy, 0, x, i * channels * plan.height * plan.breadth, channels, row, plan)
+            run = min(plan.rows, height - row) * plan.width
+            for p in range(0, run, lanes):
+                for tile in range(tiles):
+                    place = (i * outputs + tile * rows) * plane + row * plan.width + p
+                    output = (i % groups * tiles + tile) * rows
+                    best, winner = compare(copy, p, taps, weight, output * bounds[0], bias, output, bounds)
+                    store(y, place, plane, min(rows, outputs - tile * rows), min(lanes, run - p), best)
+                    store(winners, place, plane, min(rows, outputs - tile * rows), min(lanes, run - p), winner)
+
+    return compute
+
+
+@functools.cache
+def maxima_of_images(lanes: int, rows: int, columns: int) -> Callable[..., None]:
+    """Compile `conv2d_pool` for tiles of so many outputs by positions of vectors of images."""
+    integer = np.int32 if lanes == 16 else np.int64  # as many lanes as the floats
+    copy_band, put_back = images.layout(lanes)
+
+    @shared
+    def compute(
+        thread: Any, begin: Any, end: Any, y: Any, winners: Any, x: Any, weight: Any, bias: Any, scratch: Any,
+        chosen: Any, plan: Any, taps: Any, places: Any, pixels: Any, copied: Any, bounds: Any
+    ) -> None:  # fmt: skip
+        copies, largest, tiles = scratch[thread, : plan.size], scratch[thread, plan.size :], -(-plan.outputs // rows)
+        which = chosen[thread]
+        fill(copies, 0, plan.size, x.dtype.type(0))
+        for job in range(begin, end):
+            band, group = job % plan.bands * plan.band, job // plan.bands % plan.groups
+            image = job // plan.bands // plan.groups * lanes
+            count, height = min(lanes, plan.n - image), min(plan.band, plan.oh - band)
+            at = (image * plan.groups + group) * plan.channels * plan.h * plan.w
+            copy_band(copies, x, at, count, plan.channels, band * plan.up - plan.top, copied, plan)
+            for tile in range(tiles):
+                output, to, p = (group * tiles + tile) * rows, tile * rows * plan.band * plan.ow * lanes, 0
+                while p + columns <= height * plan.ow:
+                    many(
+                        largest, chosen[thread], to, copies, places, pixels, p, taps, weight, bias, output, bounds, plan
+                    )
+                    p += columns
+                while p < height * plan.ow:
+                    one(
+                        largest, chosen[thread], to, copies, places, pixels, p, taps, weight, bias, output, bounds, plan
+                    )
+                    p += 1
+            first = (image * plan.groups + group) * plan.outputs
+            put_back(y, first, count, band, height, largest, plan)
+            put_back(winners, first, count, band, height, which, plan)
+
+    def comparer(columns: int) -> Callable[..., None]:
+        compare = winner_of_places(images.products(rows, columns), rows, columns, integer)
+
+        @jit(forceinline=True)
+        def keep(
+            largest: Any, chosen: Any, to: Any, copies: Any, places: Any, pixels: Any, p: Any, taps: Any,
+            weight: Any, bias: Any, output: Any, bounds: Any, plan: Any
+        ) -> None:  # fmt: skip
+            best, winner = compare((copies, places), p, taps, weight, output * bounds[0], bias, output, bounds)
+            store_at(largest, to, plan.band * plan.ow * lanes, pixels, p, None, best)
+            store_at(chosen, to, plan.band * plan.ow * lanes, pixels, p, None, winner)
+
+        return keep
+
+    many, one = comparer(columns), comparer(1)
     return compute

@@ -128,7 +128,7 @@ def _compute(
     rows, columns = tile_of_sums(o // groups)
     threads = get_num_threads()
     args = x.shape[2:], size, tuple(window), stride, padding, dilation, adjoint
-    plan, met, shares, *tables = _plan(sizes, *args, wide, rows)
+    plan, met, shares, *tables = plan_bands(sizes, *args, wide, rows, threads)
     weights = [weight] if not adjoint else [weight[:, :, us, vs] for us, vs in met]
     packed, shares[:, -1] = pack_weights(weights, groups, rows)
     y = empty((len(x), o, *size), x.dtype)
@@ -172,11 +172,14 @@ def _axis(taps: int, stride: int, padding: int, dilation: int, adjoint: bool) ->
 
 
 @functools.lru_cache(maxsize=256)
-def _plan(
+def plan_bands(
     sizes: tuple[int, int, int, int], image: Pair, size: Pair, window: Pair, stride: Pair, padding: Pair,
-    dilation: Pair, adjoint: bool, wide: int, rows: int,
+    dilation: Pair, adjoint: bool, wide: int, rows: int, threads: int, whole: bool = False,
 ) -> Any:  # fmt: skip
-    """Return the plan, what each share meets, the shares, and the tables of taps, places, pixels and copies."""
+    """Plan bands, with all channels in a pass, where `whole`.
+
+    Returns the plan, what each share meets, the shares, and the tables of taps, places, pixels and copies.
+    """
     channels, outputs, (h, w), (oh, ow) = sizes[2], sizes[3], image, size
     down, across = (_axis(*axis, adjoint) for axis in zip(window, stride, padding, dilation, strict=True))
     pitch = across.reach(-(-ow // across.step))
@@ -186,11 +189,12 @@ def _plan(
     def fits(count: int) -> tuple[int, int, int]:
         """The channels of a pass, and the elements of a channel's copy and of the sums, for so many lines a share."""
         channel = (down.reach(count) * pitch + 1) * wide
-        together = max(1, min(channels, DEPTH // deepest, ELEMENTS // channel))
+        together = channels if whole else max(1, min(channels, DEPTH // deepest, ELEMENTS // channel))
         return together, channel, tiles * rows * count * down.step * ow * wide
 
     count = next(k for k in range(lines, 0, -1) if k == 1 or max(math.prod(fits(k)[:2]), fits(k)[2]) <= ELEMENTS)
-    bands = -(-lines // count)
+    alone = -(-sizes[0] // wide) * sizes[1]  # jobs, if a band were all lines
+    bands = max(-(-lines // count), min(lines, -(-threads // alone)))
     count = -(-lines // bands)  # bands of about the same height
     together, channel, room = fits(count)
     span = down.reach(count)
@@ -221,27 +225,8 @@ def _plan(
 
 
 @functools.cache
-def sums_over_taps(lanes: int, rows: int, columns: int) -> Callable[..., None]:
-    """Compile the convolution for tiles of so many outputs by positions."""
-
-    @shared
-    def compute(
-        thread: Any, first: Any, stop: Any, y: Any, x: Any, weight: Any, shares: Any, taps: Any, places: Any,
-        pixels: Any, copied: Any, scratch: Any, plan: Any
-    ) -> None:  # fmt: skip
-        copies, sums = scratch[thread, : plan.size], scratch[thread, plan.size :]
-        fill(copies, 0, plan.size, x.dtype.type(0))
-        for job in range(first, stop):
-            band, group = job % plan.bands * plan.band, job // plan.bands % plan.groups
-            image = job // plan.bands // plan.groups * lanes
-            images, height = min(lanes, plan.n - image), min(plan.band, plan.oh - band)
-            for c in range(0, plan.channels, plan.together):
-                count, row = min(plan.together, plan.channels - c), band * plan.up // plan.down - plan.top
-                at = ((image * plan.groups + group) * plan.channels + c) * plan.h * plan.w
-                copy_band(copies, x, at, images, count, row, copied, plan)
-                for share in range(len(shares)):
-                    add_share(sums, copies, weight, shares[share], taps, places, pixels, group, c, count, height, plan)
-            put_back(y, (image * plan.groups + group) * plan.outputs, images, band, height, sums, plan)
+def layout(lanes: int) -> tuple[Callable[..., None], Callable[..., None]]:
+    """Compile the way of a band's pixels to vectors of images, and that of its outputs back."""
 
     @jit
     def copy_band(
@@ -266,6 +251,47 @@ def sums_over_taps(lanes: int, rows: int, columns: int) -> Callable[..., None]:
                     store_at(copies, base, 0, copied, above * plan.w + k, count - k, arrange(square, 1))
 
     @jit
+    def put_back(y: Any, output: Any, images: Any, band: Any, height: Any, sums: Any, plan: Any) -> None:
+        """Bring the sums of a band to their images."""
+        plane, run, pitch = plan.oh * plan.ow, height * plan.ow, plan.band * plan.ow * lanes
+        image = plan.groups * plan.outputs * plane
+        for o in range(plan.outputs):
+            place = (output + o) * plane + band * plan.ow
+            for p in range(0, run, lanes):
+                square = transpose(load(sums, o * pitch + p * lanes, lanes, lanes, 1))
+                if images == lanes and p + lanes <= run:
+                    store_whole(y, place + p, image, square)
+                else:
+                    store(y, place + p, image, images, run - p, square)
+
+    return copy_band, put_back
+
+
+@functools.cache
+def sums_over_taps(lanes: int, rows: int, columns: int) -> Callable[..., None]:
+    """Compile the convolution for tiles of so many outputs by positions."""
+    copy_band, put_back = layout(lanes)
+
+    @shared
+    def compute(
+        thread: Any, first: Any, stop: Any, y: Any, x: Any, weight: Any, shares: Any, taps: Any, places: Any,
+        pixels: Any, copied: Any, scratch: Any, plan: Any
+    ) -> None:  # fmt: skip
+        copies, sums = scratch[thread, : plan.size], scratch[thread, plan.size :]
+        fill(copies, 0, plan.size, x.dtype.type(0))
+        for job in range(first, stop):
+            band, group = job % plan.bands * plan.band, job // plan.bands % plan.groups
+            image = job // plan.bands // plan.groups * lanes
+            images, height = min(lanes, plan.n - image), min(plan.band, plan.oh - band)
+            for c in range(0, plan.channels, plan.together):
+                count, row = min(plan.together, plan.channels - c), band * plan.up // plan.down - plan.top
+                at = ((image * plan.groups + group) * plan.channels + c) * plan.h * plan.w
+                copy_band(copies, x, at, images, count, row, copied, plan)
+                for share in range(len(shares)):
+                    add_share(sums, copies, weight, shares[share], taps, places, pixels, group, c, count, height, plan)
+            put_back(y, (image * plan.groups + group) * plan.outputs, images, band, height, sums, plan)
+
+    @jit
     def add_share(
         sums: Any, copies: Any, weight: Any, share: Any, taps: Any, places: Any, pixels: Any,
         group: Any, c: Any, count: Any, height: Any, plan: Any
@@ -285,16 +311,15 @@ def sums_over_taps(lanes: int, rows: int, columns: int) -> Callable[..., None]:
                 p += 1
 
     def adder(columns: int) -> Callable[..., None]:
+        product = products(rows, columns)
+
         @jit(forceinline=True)
         def add(
             sums: Any, to: Any, pitch: Any, copies: Any, places: Any, pixels: Any, p: Any, taps: Any, tap: Any,
             weight: Any, at: Any, depth: Any, fresh: Any
         ) -> None:  # fmt: skip
-            """sums[m, pixels[p]] (+)= the sum over k of weight[k, m] * copies[places[p] + taps[k]]."""
-            total = full(copies.dtype.type(0), rows, columns)
-            for k in range(depth):
-                seen = load_at(copies, taps[tap + k], 0, 1, places, p, columns, None)
-                total = fma(broadcast(weight, at + k * rows, rows), seen, total)
+            """sums[m, pixels[p]] (+)= the products of the taps."""
+            total = product((copies, places), p, taps[tap:], weight, at, depth)
             if not fresh:
                 total = load_at(sums, to, pitch, rows, pixels, p, columns, None) + total
             store_at(sums, to, pitch, pixels, p, None, total)
@@ -303,18 +328,20 @@ def sums_over_taps(lanes: int, rows: int, columns: int) -> Callable[..., None]:
 
     many, one = adder(columns), adder(1)
 
-    @jit
-    def put_back(y: Any, output: Any, images: Any, band: Any, height: Any, sums: Any, plan: Any) -> None:
-        """Bring the sums of a band to their images."""
-        plane, run, pitch = plan.oh * plan.ow, height * plan.ow, plan.band * plan.ow * lanes
-        image = plan.groups * plan.outputs * plane
-        for o in range(plan.outputs):
-            place = (output + o) * plane + band * plan.ow
-            for p in range(0, run, lanes):
-                square = transpose(load(sums, o * pitch + p * lanes, lanes, lanes, 1))
-                if images == lanes and p + lanes <= run:
-                    store_whole(y, place + p, image, square)
-                else:
-                    store(y, place + p, image, images, run - p, square)
-
     return compute
+
+
+@functools.cache
+def products(rows: int, columns: int) -> Callable[..., Any]:
+    """Compile the innermost loop: a tile of the sums over k of weight[k, m] * copies[places[p] + taps[k]]."""
+
+    @jit(forceinline=True)
+    def total(x: Any, p: Any, taps: Any, weight: Any, first: Any, depth: Any) -> Any:
+        copies, places = x
+        sums = full(weight.dtype.type(0), rows, columns)
+        for k in range(depth):
+            seen = load_at(copies, taps[k], 0, 1, places, p, columns, None)
+            sums = fma(broadcast(weight, first + k * rows, rows), seen, sums)
+        return sums
+
+    return total
