@@ -62,7 +62,6 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         (4, 16, 32, 32),
     ),
     "convolution 3x3, small": (lambda: nn.Conv2d(20, 40, 3), (32, 20, 6, 6)),
-    "convolution 3x3, small, few images": (lambda: nn.Conv2d(20, 40, 3), (7, 20, 6, 6)),
     "convolution, relu, pool": (lambda: _chain(nn.ReLU(), nn.MaxPool2d(3)), (32, 1, 64, 64)),
     "convolution, pool, batch-norm, relu": (
         lambda: _chain(nn.MaxPool2d(3), nn.BatchNorm2d(20), nn.ReLU()),
@@ -80,8 +79,8 @@ def train(name: str, dtype: str) -> int:
     make, shape = MODELS[name]
     model, x = make().to(dtype), ones(shape, dtype=dtype)
     x.requires_grad = True
-    for _ in range(2):  # the second gradient is added to the first
-        nn.cross_entropy(model(x).reshape(len(x), -1), arange(len(x)) % 10).backward()
+    for images in x, x[:3]:  # a batch that fills vectors, one that does not, whose gradients are added
+        nn.cross_entropy(model(images).reshape(len(images), -1), arange(len(images)) % 10).backward()
     parameters = list(model.parameters())
     if parameters:
         for optimizer in optim.SGD(parameters, lr=1), optim.SGD(parameters, lr=1, momentum=1), optim.Adam(parameters):
