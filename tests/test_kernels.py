@@ -180,7 +180,7 @@ def lines(draw):
 
 def filled(n, *rest):
     """Whether images fill vectors, whatever that costs."""
-    return n >= images.FILLED * images.up(n, rest[-2])
+    return images.fills(n, rest[-2])
 
 
 @pytest.fixture(params=["usual", "tiny"], scope="module")

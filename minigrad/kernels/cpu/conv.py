@@ -176,8 +176,8 @@ def _sum_over_taps(x: Array, weights: Sequence[Array], taps: Array, plan: Runs, 
     threads, tiles = get_num_threads(), -(-o // groups // rows)
     bands = -(-size[0] // plan.rows)
     parts = min(tiles, -(-4 * threads // (n * bands * groups)))  # of the outputs, where the batch is small
-    packed, starts = pack_weights(weights, groups, rows)
-    shares = _shares(plan.channels, tuple(math.prod(weight.shape[2:]) for weight in weights), tuple(starts))
+    packed, step = pack_weights(weights, groups, rows), groups * tiles * rows * channels
+    shares = _shares(plan.channels, step, tuple(math.prod(weight.shape[2:]) for weight in weights))
     scratch = empty((threads, plan.size), x.dtype)
     y = empty((n, groups, len(weights), o // groups, *size), x.dtype)
     flat_y, flat_x = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
@@ -191,10 +191,10 @@ def _sum_over_taps(x: Array, weights: Sequence[Array], taps: Array, plan: Runs, 
 
 
 @functools.lru_cache(maxsize=256)
-def _shares(channels: int, depths: tuple[int, ...], starts: tuple[int, ...]) -> Array:
-    """For each weight: where its taps are, how many a channel has, and where the weight is."""
-    first = [channels * sum(depths[:share]) for share in range(len(depths))]
-    return np.array([first, depths, starts], np.intp).T.copy()
+def _shares(channels: int, step: int, depths: tuple[int, ...]) -> Array:
+    """For each weight: where its taps are, how many a channel has, and where the weight is, `step` numbers a tap."""
+    before = [sum(depths[:share]) for share in range(len(depths))]
+    return np.array([(channels * n, depth, step * n) for n, depth in zip(before, depths, strict=True)], np.intp)
 
 
 def _is_product(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from minigrad.kernels.cpu import conv, images, runs
 from minigrad.kernels.cpu.compiler import jit
-from minigrad.kernels.cpu.lines import fill
+from minigrad.kernels.cpu.lines import fill, up
 from minigrad.kernels.cpu.memory import empty, zeros
 from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.runs import copy_runs
@@ -44,10 +44,10 @@ def conv2d_pool(
     y, winners = empty((n, o, oh, ow), x.dtype), empty((n, o, oh, ow), np.int8)
     if y.size == 0:
         return y, (winners,)
-    full = len(x) >= images.FILLED * images.up(len(x), lanes(x.dtype))
+    full = images.fills(len(x), lanes(x.dtype))
     rows, columns = tile_of_maxima(o // groups, 2 if full else 1)
-    size, step = depth * kh * kw, images.up(o // groups, rows)
-    packed, _ = pack_weights([weight], groups, rows)
+    size, step = depth * kh * kw, up(o // groups, rows)
+    packed = pack_weights([weight], groups, rows)
     biases = zeros((groups * step,), x.dtype)
     biases.reshape(groups, -1)[:, : o // groups] = bias.reshape(groups, -1)
     at_once = -(-size // -(-size // conv.DEPTH))  # taps of one sum

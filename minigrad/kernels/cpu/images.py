@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minigrad.kernels.cpu.compiler import jit
-from minigrad.kernels.cpu.lines import fill
+from minigrad.kernels.cpu.lines import fill, up
 from minigrad.kernels.cpu.memory import empty
 from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.simd import (
@@ -78,7 +78,6 @@ class Plan(NamedTuple):
     room: int
 
 
-@functools.lru_cache(maxsize=256)
 @functools.lru_cache(maxsize=1024)
 def pays(
     n: int, weight: tuple[int, ...], size: Pair, stride: Pair, padding: Pair, dilation: Pair,
@@ -92,7 +91,7 @@ def pays(
     o, channels, *window = weight
     outputs, area, strides = o // groups, math.prod(window), math.prod(stride)
     down, across = (_axis(*axis, adjoint) for axis in zip(window, stride, padding, dilation, strict=True))
-    if n < FILLED * up(n, wide) or down.reach(1) * across.reach(-(-size[1] // across.step)) * wide > ELEMENTS:
+    if not fills(n, wide) or down.reach(1) * across.reach(-(-size[1] // across.step)) * wide > ELEMENTS:
         return False
     if adjoint:
         return True
@@ -102,9 +101,9 @@ def pays(
     return turned < idle + copied
 
 
-def up(count: int, step: int) -> int:
-    """Round up to whole steps."""
-    return -(-count // step) * step
+def fills(n: int, wide: int) -> bool:
+    """Whether n images fill vectors, but for a few lanes."""
+    return n >= FILLED * up(n, wide)
 
 
 def correlate(x: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Array:
@@ -130,7 +129,7 @@ def _compute(
     args = x.shape[2:], size, tuple(window), stride, padding, dilation, adjoint
     plan, met, shares, *tables = plan_bands(sizes, *args, wide, rows, threads)
     weights = [weight] if not adjoint else [weight[:, :, us, vs] for us, vs in met]
-    packed, shares[:, -1] = pack_weights(weights, groups, rows)
+    packed = pack_weights(weights, groups, rows)
     y = empty((len(x), o, *size), x.dtype)
     scratch = empty((threads, plan.size + plan.room), x.dtype)
     jobs = -(-len(x) // wide) * groups * plan.bands
@@ -208,7 +207,9 @@ def plan_bands(
         rows_seen, columns_seen = down.offsets[a] - down.first, across.offsets[b] - across.first
         seen = k * channel + (rows_seen[i] * pitch + columns_seen[j]) * wide
         q, r = np.ogrid[:count, :columns]
-        shares.append((a, down.step, sum(map(len, places)), columns, sum(map(len, taps)), seen[0].size, 0))
+        tap = sum(map(len, taps))
+        weight = sizes[1] * tiles * rows * channels * (tap // together)
+        shares.append((a, down.step, sum(map(len, places)), columns, tap, seen[0].size, weight))
         met.append((down.met[a][:, None], across.met[b]))
         taps.append(seen.ravel())
         places.append(((q * down.advance * pitch + r * across.advance) * wide).ravel())

@@ -33,10 +33,10 @@ def tile_of_sums(outputs: int) -> tuple[int, int]:
     return rows, vectors(rows)
 
 
-def pack_weights(weights: Sequence[Array], groups: int, rows: int) -> tuple[Array, list[int]]:
+def pack_weights(weights: Sequence[Array], groups: int, rows: int) -> Array:
     """Copy weights (groups outputs channels ...) to (groups tiles channels ... rows), one behind the other.
 
-    There are zeros for rows beyond the last output. Returns the place where each begins, too.
+    There are zeros for rows beyond the last output.
     """
     outputs = len(weights[0]) // groups
     tiles, starts = groups * -(-outputs // rows), [0]
@@ -47,7 +47,7 @@ def pack_weights(weights: Sequence[Array], groups: int, rows: int) -> tuple[Arra
         room, flat = packed[start:stop], np.ascontiguousarray(weight).reshape(-1)
         if room.size:
             _pack(tiles, sharing(room.size), room, flat, outputs, math.prod(weight.shape[1:]), rows)
-    return packed, starts[:-1]
+    return packed
 
 
 @shared
