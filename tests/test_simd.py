@@ -33,6 +33,7 @@ from minigrad.kernels.cpu.simd import (
     load_every,
     load_first,
     load_grid,
+    load_half,
     load_line,
     load_part,
     load_wide,
@@ -281,6 +282,20 @@ def test_what_is_dealt_out_is_collected_again(dtype, ways):
     there_and_back(dealt.reshape(-1), back, x)
     assert np.array_equal(dealt, x.reshape(lanes, ways).T)
     assert np.array_equal(back, x)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_half_vectors_are_read_and_no_more(dtype):
+    lanes = simd.lanes(dtype)
+
+    @jit
+    def copy(out, x):
+        store_whole(out, 0, lanes, load_half(x, 1, 2, 3, 1))
+
+    x, out = numbers(dtype, 5 + lanes // 2), np.empty((3, lanes), dtype)
+    copy(out.reshape(-1), x)
+    for m in range(3):
+        assert np.array_equal(out[m], np.pad(x[1 + 2 * m :][: lanes // 2], (0, lanes // 2)))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -8,22 +8,23 @@ vectors: then all loads and stores are of cache lines, and a sum that the last w
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from minigrad.kernels.cpu import conv
 from minigrad.kernels.cpu.compiler import jit
-from minigrad.kernels.cpu.lines import up
+from minigrad.kernels.cpu.lines import fill, up
 from minigrad.kernels.cpu.memory import empty, zeros
 from minigrad.kernels.cpu.parallel import kernel, parallel_for
 from minigrad.kernels.cpu.simd import (
     BYTES,
     broadcast,
     fma,
-    lanes,
+    full,
     load,
+    load_half,
     load_part,
     registers,
     store,
@@ -35,7 +36,38 @@ from minigrad.kernels.cpu.threads import get_num_threads
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
 
-SLICES = 16  # into so many parts the batch is cut
+SLICES = 16  # into so many parts the batch is cut, at most
+
+
+class Plan(NamedTuple):
+    """How the winners of a batch are gone through.
+
+    n, groups, channels, outputs
+        The images, the groups, and the channels and outputs of each.
+    h, w, top, left
+        The size of an image, and the padding.
+    slices
+        The parts of the batch: each has sums of its own, and they are added up at the end.
+    pixel, length, pitch
+        The elements of a pixel, of a row of a window, and from one row to the next in the weight and its gradient.
+    width, size
+        The elements of a line of an image's copy, and of the copy.
+    """
+
+    n: int
+    groups: int
+    channels: int
+    outputs: int
+    h: int
+    w: int
+    top: int
+    left: int
+    slices: int
+    pixel: int
+    length: int
+    pitch: int
+    width: int
+    size: int
 
 
 def conv2d_pool_backward(
@@ -56,31 +88,40 @@ def conv2d_pool_backward(
     gradients are computed, from all places.
     """
     (x, weight, _), (winners,) = inputs, residuals
-    (n, _, h, w), (o, depth, kh, kw) = x.shape, weight.shape
+    o = len(weight)
     if g.size == 0 or x.size == 0:
         nothing = zeros(x.shape, x.dtype), zeros(weight.shape, x.dtype), zeros((o,), x.dtype)
         return tuple([array if need else None for array, need in zip(nothing, needs, strict=True)])
-    wide, threads = lanes(x.dtype), get_num_threads()
-    pixel = elements_of_pixel(depth, kw, wide)
-    columns, pitch = pieces_of_row(kw * pixel, kh, wide)
-    width, slices = (w + 2 * padding[1]) * pixel, min(n, SLICES)
-    size = up((h + 2 * padding[0]) * width, BYTES) + pitch + wide * pixel  # of a copy, and what is read beyond it
+    plan, corners, steps, compute = _plan(x.shape, weight.shape, winners.shape, padding, groups, pool, x.itemsize)
+    threads, taps = get_num_threads(), o * weight.shape[2] * plan.pitch
     by_x = empty(x.shape if needs[0] else (0,), x.dtype)
-    by_weight, by_bias = zeros((slices, o * kh * pitch if needs[1] else 0), x.dtype), zeros((slices, o + 1), x.dtype)
-    scratch = empty((threads, up(2 * size, BYTES)), x.dtype)
-    corners, steps = _where_winners_look(winners.shape[2:], pool, width, pixel)
-    found = empty((threads, o // groups * len(corners)), np.int64)
-    counts = empty((threads, o // groups), np.int64)
-    last, total, bias = zeros((o * kh * pitch,), x.dtype), empty(weight.shape, x.dtype), empty((o + 1,), x.dtype)
-    compute = sums_over_winners(wide, kh, columns, pixel % wide == 0 and kw * pixel == pitch)
+    by_weight, by_bias = empty((plan.slices, taps if needs[1] else 0), x.dtype), zeros((plan.slices, o + 1), x.dtype)
+    scratch = empty((threads, up(2 * plan.size, BYTES)), x.dtype)
+    found = empty((threads, plan.outputs * (len(corners) + 1)), np.int64)
+    last, total, bias = zeros((taps,), x.dtype), empty(weight.shape, x.dtype), empty((o + 1,), x.dtype)
     compute(
         threads, total, bias, by_x.reshape(-1), by_weight, by_bias, np.ascontiguousarray(g).reshape(-1),
-        winners.reshape(-1), np.ascontiguousarray(x).reshape(-1), np.ascontiguousarray(weight), last, scratch, size,
-        found, counts, corners, steps, (n, groups, o // groups), (depth, h, w), padding, (kw * pixel, pixel, pitch),
-        needs
+        winners.reshape(-1), np.ascontiguousarray(x).reshape(-1), np.ascontiguousarray(weight), last, scratch,
+        found, corners, steps, plan, needs
     )  # fmt: skip
     given = (by_x, total) if bias[o] == 0 else _dense(g, needs, x, weight, winners, padding, groups, pool)
     return tuple([array if need else None for array, need in zip((*given, bias[:o]), needs, strict=True)])
+
+
+@functools.lru_cache(maxsize=256)
+def _plan(
+    x: tuple[int, ...], weight: tuple[int, ...], out: tuple[int, ...], padding: Pair, groups: int, pool: Pair,
+    itemsize: int,
+) -> tuple[Plan, Array, Array, Callable[..., None]]:  # fmt: skip
+    """Plan for arrays of these shapes: with the tables of where winners look, and the kernel."""
+    (n, _, h, w), (o, channels, kh, kw), wide = x, weight, BYTES // itemsize
+    pixel = elements_of_pixel(channels, kw, wide)
+    length, width = kw * pixel, (w + 2 * padding[1]) * pixel
+    columns, pitch = pieces_of_row(length, kh, wide)
+    size = up((h + 2 * padding[0]) * width, BYTES) + pitch + wide * pixel  # of a copy, and what is read beyond it
+    plan = Plan(n, groups, channels, o // groups, h, w, *padding, min(n, SLICES), pixel, length, pitch, width, size)
+    compute = sums_over_winners(wide, kh, columns, pixel % wide == 0 and length == pitch, 2 * length <= wide)
+    return plan, *_where_winners_look((out[2], out[3]), pool, width, pixel), compute
 
 
 def elements_of_pixel(channels: int, taps: int, lanes: int) -> int:
@@ -97,7 +138,6 @@ def pieces_of_row(row: int, rows: int, lanes: int) -> Pair:
     return columns, pieces * columns * lanes
 
 
-@functools.lru_cache(maxsize=256)
 def _where_winners_look(size: Pair, pool: Pair, width: int, pixel: int) -> tuple[Array, Array]:
     """The pooling windows, each as its number << 32 | its first pixel, and the steps from there to a winner's.
 
@@ -126,44 +166,39 @@ def _dense(
 
 
 @functools.cache
-def sums_over_winners(lanes: int, rows: int, columns: int, filled: bool) -> Callable[..., None]:
-    """Compile `conv2d_pool_backward` for windows of so many rows, in pieces of so many vectors."""
+def sums_over_winners(lanes: int, rows: int, columns: int, filled: bool, half: bool) -> Callable[..., None]:
+    """Compile `conv2d_pool_backward` for windows of so many rows, in pieces of so many vectors, or of half a vector."""
     piece = columns * lanes
+    see = load_half if half else load  # half vectors seldom lie across two cache lines
 
     @kernel
     def compute(
         threads: Any, total: Any, bias: Any, by_x: Any, by_weight: Any, by_bias: Any, g: Any, winners: Any, x: Any,
-        weight: Any, last: Any, scratch: Any, size: Any, found: Any, counts: Any, corners: Any, steps: Any,
-        batch: Any, image: Any, padding: Any, row: Any, needs: Any
+        weight: Any, last: Any, scratch: Any, found: Any, corners: Any, steps: Any, plan: Any, needs: Any
     ) -> None:  # fmt: skip
         """Compute all gradients; after the bias comes zero times all pixels and weights: NaN, if one is not finite."""
-        outputs, check = len(bias) - 1, pack(last, weight, row[1], row[2])
-        args = (
-            by_x, by_weight, by_bias, g, winners, x, last, scratch, size, found, counts, corners, steps,
-            batch, image, padding, row, needs
-        )  # fmt: skip
-        parallel_for(compute_slices, len(by_weight), threads, args)
+        outputs, check = len(bias) - 1, pack(last, weight, plan)
+        args = by_x, by_weight, by_bias, g, winners, x, last, scratch, found, corners, steps, plan, needs
+        parallel_for(compute_slices, plan.slices, threads, args)
         if needs[1]:
-            parallel_for(add_slices, outputs, threads, (total, by_weight, row[1], row[2]))
+            parallel_for(add_slices, outputs, threads, (total, by_weight, plan))
         for o in range(outputs + 1):
             bias[o] = sum_column(by_bias, o) + (check if o == outputs else 0)
 
     @jit
     def compute_slices(
         thread: Any, first: Any, stop: Any, by_x: Any, by_weight: Any, by_bias: Any, g: Any, winners: Any, x: Any,
-        last: Any, scratch: Any, size: Any, found: Any, counts: Any, corners: Any, steps: Any,
-        batch: Any, image: Any, padding: Any, row: Any, needs: Any
+        weight: Any, scratch: Any, found: Any, corners: Any, steps: Any, plan: Any, needs: Any
     ) -> None:  # fmt: skip
-        slices = len(by_weight)
         for part in range(first, stop):
-            begin, end = part * batch[0] // slices, (part + 1) * batch[0] // slices
+            begin, end = part * plan.n // plan.slices, (part + 1) * plan.n // plan.slices
             compute_slice(
-                by_x, by_weight[part], by_bias[part], g, winners, x, last, scratch[thread], size, found[thread],
-                counts[thread], corners, steps, begin, end, batch, image, padding, row, needs
+                by_x, by_weight[part], by_bias[part], g, winners, x, weight, scratch[thread], found[thread],
+                corners, steps, begin * plan.groups, end * plan.groups, plan, needs
             )  # fmt: skip
 
     @jit
-    def pack(last: Any, weight: Any, pixel: Any, pitch: Any) -> Any:
+    def pack(last: Any, weight: Any, plan: Any) -> Any:
         """Put the channels of the weight last, and return zero times the sum of all of it."""
         outputs, channels, _, taps = weight.shape
         check = weight.dtype.type(0)
@@ -172,27 +207,24 @@ def sums_over_winners(lanes: int, rows: int, columns: int, filled: bool) -> Call
                 for u in range(rows):
                     for v in range(taps):
                         tap = weight[o, c, u, v]
-                        last[(o * rows + u) * pitch + v * pixel + c] = tap
+                        last[(o * rows + u) * plan.pitch + v * plan.pixel + c] = tap
                         check += tap * 0
         return check
 
     @jit
-    def add_slices(
-        thread: Any, first: Any, stop: Any, weight: Any, by_weight: Any, pixel: Any, pitch: Any
-    ) -> None:  # fmt: skip
+    def add_slices(thread: Any, first: Any, stop: Any, weight: Any, by_weight: Any, plan: Any) -> None:
         """Add what the slices found for some outputs, with the channels of the weight first again."""
         _, channels, _, taps = weight.shape
-        slices, step = by_weight.shape
         for row in range(first * rows, stop * rows):
-            start = row * pitch
-            for k in range(start, start + pitch, lanes):
+            start = row * plan.pitch
+            for k in range(start, start + plan.pitch, lanes):
                 total = load(by_weight, k, 0, 1, 1)
-                for part in range(1, slices):
-                    total = total + load(by_weight, part * step + k, 0, 1, 1)
+                for part in range(1, plan.slices):
+                    total = total + load(by_weight, part * by_weight.shape[1] + k, 0, 1, 1)
                 store_whole(by_weight, k, 0, total)
             for c in range(channels):
                 for v in range(taps):
-                    weight[row // rows, c, row % rows, v] = by_weight[0, start + v * pixel + c]
+                    weight[row // rows, c, row % rows, v] = by_weight[0, start + v * plan.pixel + c]
 
     @jit
     def sum_column(x: Any, column: Any) -> Any:
@@ -203,51 +235,44 @@ def sums_over_winners(lanes: int, rows: int, columns: int, filled: bool) -> Call
 
     @jit
     def compute_slice(
-        by_x: Any, by_weight: Any, by_bias: Any, g: Any, winners: Any, x: Any, weight: Any, scratch: Any, size: Any,
-        found: Any, counts: Any, corners: Any, steps: Any, begin: Any, end: Any,
-        batch: Any, image: Any, padding: Any, row: Any, needs: Any
+        by_x: Any, by_weight: Any, by_bias: Any, g: Any, winners: Any, x: Any, weight: Any, scratch: Any, found: Any,
+        corners: Any, steps: Any, begin: Any, end: Any, plan: Any, needs: Any
     ) -> None:  # fmt: skip
-        """Sum over the images from `begin` to `end`."""
-        (_, groups, outputs), (channels, h, w), (length, pixel, pitch) = batch, image, row
-        width, positions = (w + 2 * padding[1]) * pixel, len(corners)
-        corner = padding[0] * width + padding[1] * pixel
-        lines = (h, w) if padding[1] else (1, h * w)
-        clear(scratch, 0, 2 * size)
-        for i in range(begin * groups, end * groups):
-            start = i * channels * h * w
-            by_bias[groups * outputs] += zero_times(x, start, channels * h * w)
-            put_channels_last(scratch, corner, width, x, start, channels, lines, pixel)
+        """Sum over the groups of images from `begin` to `end`."""
+        positions, image, zero = len(corners), plan.channels * plan.h * plan.w, x.dtype.type(0)
+        block, counts = rows * plan.pitch, found[plan.outputs * positions :]
+        fill(scratch, 0, 2 * plan.size, zero)
+        for i in range(begin, end):
+            output, place = i % plan.groups * plan.outputs, i * plan.outputs * positions
+            by_bias[-1] += zero_times(x, i * image, image)
+            put_channels_last(scratch, x, i * image, plan)
             if needs[0]:
-                clear(scratch, size, 2 * size)
-            for m in range(outputs):
-                output, place = i % groups * outputs + m, (i * outputs + m) * positions
-                counts[m] = find(found, m * positions, winners, place, corners, steps)
-                by_bias[output] += sum_chosen(g, winners, place, positions)
-                for k in range(0, length if needs[1] else 0, piece):
-                    at = output * rows * pitch + k
-                    add_pixels(by_weight, at, pitch, g, place, scratch, k, width, found, m * positions, counts[m])
-            for m in range(outputs if needs[0] else 0):  # afterwards, so that one copy at a time is in the L1 cache
-                output, place = i % groups * outputs + m, (i * outputs + m) * positions
-                for k in range(0, length, piece):
-                    at = output * rows * pitch + k
+                fill(scratch, plan.size, 2 * plan.size, zero)
+            for m in range(plan.outputs):
+                at = place + m * positions
+                counts[m] = find(found, m * positions, winners, at, corners, steps)
+                by_bias[output + m] += sum_chosen(g, winners, at, positions)
+                for k in range(0, plan.length if needs[1] else 0, piece):
+                    add_pixels(
+                        by_weight, (output + m) * block + k, i < begin + plan.groups, g, at, scratch, k,
+                        found, m * positions, counts[m], plan
+                    )  # fmt: skip
+            for m in range(plan.outputs if needs[0] else 0):  # afterwards: one copy at a time is in the L1 cache
+                for k in range(0, plan.length, piece):
                     add_weights(
-                        scratch, size + k, width, g, place, weight, at, pitch,
-                        found, m * positions, counts[m], length - k
+                        scratch, k, g, place + m * positions, weight, (output + m) * block + k,
+                        found, m * positions, counts[m], plan
                     )  # fmt: skip
             if needs[0]:
-                take_channels_first(by_x, start, scratch, size + corner, width, channels, lines, pixel)
-
-    @jit
-    def clear(x: Any, start: Any, stop: Any) -> None:
-        for i in range(start, stop):
-            x[i] = 0
+                take_channels_first(by_x, i * image, scratch, plan)
 
     @jit(fastmath={"reassoc"})
     def zero_times(x: Any, start: Any, count: Any) -> Any:
         """Return zero times the sum of some numbers: NaN, if one of them is not finite."""
-        check = x.dtype.type(0)
+        zero = x.dtype.type(0)
+        check = zero
         for i in range(np.uintp(start), np.uintp(start + count)):
-            check += x[i] * 0
+            check += x[i] * zero
         return check
 
     @jit
@@ -268,16 +293,19 @@ def sums_over_winners(lanes: int, rows: int, columns: int, filled: bool) -> Call
         return total
 
     @jit
-    def put_channels_last(
-        out: Any, corner: Any, width: Any, x: Any, start: Any, channels: Any, lines: Any, pixel: Any
-    ) -> None:  # fmt: skip
-        h, w = lines
-        for c in range(0, channels, lanes if filled else 1):
+    def lines_of(plan: Any) -> Any:
+        """The lines of an image, and their pixels: it is one line where no padding is between them."""
+        return (plan.h, plan.w) if plan.left else (1, plan.h * plan.w)
+
+    @jit
+    def put_channels_last(out: Any, x: Any, start: Any, plan: Any) -> None:
+        (h, w), pixel = lines_of(plan), plan.pixel
+        for c in range(0, plan.channels, lanes if filled else 1):
             for i in range(h):
-                line, to = start + (c * h + i) * w, corner + i * width + c
+                line, to = start + (c * h + i) * w, (plan.top + i) * plan.width + plan.left * pixel + c
                 if filled:
                     for j in range(0, w, lanes):
-                        square = load_part(x, line + j, h * w, lanes, 1, min(lanes, channels - c), w - j)
+                        square = load_part(x, line + j, h * w, lanes, 1, min(lanes, plan.channels - c), w - j)
                         store(out, to + j * pixel, pixel, w - j, lanes, transpose(square))
                 elif pixel == 1:
                     copy(out, to, x, line, w)
@@ -291,47 +319,49 @@ def sums_over_winners(lanes: int, rows: int, columns: int, filled: bool) -> Call
             out[np.uintp(to) + j] = x[np.uintp(start) + j]
 
     @jit
-    def take_channels_first(
-        out: Any, start: Any, x: Any, corner: Any, width: Any, channels: Any, lines: Any, pixel: Any
-    ) -> None:  # fmt: skip
-        h, w = lines
-        for c in range(0, channels, lanes if filled else 1):
+    def take_channels_first(out: Any, start: Any, x: Any, plan: Any) -> None:
+        """Bring the second copy back to the image."""
+        (h, w), pixel = lines_of(plan), plan.pixel
+        for c in range(0, plan.channels, lanes if filled else 1):
             for i in range(h):
-                line, at = start + (c * h + i) * w, corner + i * width + c
+                line, at = start + (c * h + i) * w, plan.size + (plan.top + i) * plan.width + plan.left * pixel + c
                 if filled:
                     for j in range(0, w, lanes):
                         square = transpose(load(x, at + j * pixel, pixel, lanes, 1))
-                        store(out, line + j, h * w, channels - c, w - j, square)
+                        store(out, line + j, h * w, plan.channels - c, w - j, square)
                 else:
                     for j in range(w):
                         out[line + j] = x[at + j * pixel]
 
     @jit
     def add_pixels(
-        totals: Any, at: Any, pitch: Any, g: Any, place: Any, x: Any, start: Any, width: Any,
-        found: Any, first: Any, count: Any
+        totals: Any, to: Any, fresh: Any, g: Any, place: Any, x: Any, start: Any,
+        found: Any, first: Any, count: Any, plan: Any
     ) -> None:  # fmt: skip
-        """totals[u, j] += g times the pixels that each winner saw; a piece of the rows of a window, or beyond them."""
-        total = load(totals, at, pitch, rows, columns)
+        """totals[u, j] (+)= g times the pixels that winners saw; a piece of the rows of a window, or beyond them."""
+        total = full(g.dtype.type(0), rows, columns)
+        if not fresh:
+            total = load(totals, to, plan.pitch, rows, columns)
         for k in range(np.uintp(first), np.uintp(first + count)):
             p, seen = found[k] >> 32, start + (found[k] & 0xFFFFFFFF)
-            total = fma(broadcast(g, place + p, 1), load(x, seen, width, rows, columns), total)
-        store_whole(totals, at, pitch, total)
+            total = fma(broadcast(g, place + p, 1), see(x, seen, plan.width, rows, columns), total)
+        store_whole(totals, to, plan.pitch, total)
 
     @jit
     def add_weights(
-        x: Any, start: Any, width: Any, g: Any, place: Any, weight: Any, at: Any, pitch: Any,
-        found: Any, first: Any, count: Any, length: Any
+        x: Any, start: Any, g: Any, place: Any, weight: Any, at: Any,
+        found: Any, first: Any, count: Any, plan: Any
     ) -> None:  # fmt: skip
-        """x[u, j] += g times the weights, at the pixels that each winner saw; a piece of the rows of a window."""
-        taps = load(weight, at, pitch, rows, columns)
+        """x[u, j] += g times the weights, at the second copy's pixels that winners saw; a piece of the rows."""
+        taps, width = load(weight, at, plan.pitch, rows, columns), plan.width
         for k in range(np.uintp(first), np.uintp(first + count)):
-            p, seen = found[k] >> 32, start + (found[k] & 0xFFFFFFFF)
+            p, seen = found[k] >> 32, plan.size + start + (found[k] & 0xFFFFFFFF)
             if filled:
                 total = fma(broadcast(g, place + p, 1), taps, load(x, seen, width, rows, columns))
                 store_whole(x, seen, width, total)
             else:
-                before = load_part(x, seen, width, rows, columns, rows, length)
-                store(x, seen, width, rows, length, fma(broadcast(g, place + p, 1), taps, before))
+                before = load_part(x, seen, width, rows, columns, rows, plan.length - start)
+                total = fma(broadcast(g, place + p, 1), taps, before)
+                store(x, seen, width, rows, plan.length - start, total)
 
     return compute

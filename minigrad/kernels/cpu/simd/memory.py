@@ -4,6 +4,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.errors import TypingError
 from numba.core.typing.templates import signature
 
 from minigrad.kernels.cpu.compiler import jit
@@ -86,6 +87,28 @@ def load(typingctx: Any, x: Any, start: Any, pitch: Any, rows: Any, columns: Any
         def vector_at(m: int, v: int) -> Any:
             index = builder.add(builder.add(at, builder.mul(step, INDEX(m))), INDEX(v * tile.lanes))
             return read(builder, address(context, builder, x, values[0], index), tile)
+
+        return tile_from(builder, tile, vector_at)
+
+    return signature(tile, x, start, pitch, rows, columns), emit
+
+
+@intrinsic(prefer_literal=True)
+def load_half(typingctx: Any, x: Any, start: Any, pitch: Any, rows: Any, columns: Any) -> Any:
+    """As `load` of one column, but of each vector just the first half is read; its other lanes are zero."""
+    tile = tile_of(x, number(rows), number(columns))
+    half = Tile(x.dtype, 1, 1, tile.lanes // 2)
+    if tile.columns > 1:
+        raise TypingError("halves of vectors are not side by side")
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        at, step = (as_index(context, builder, sig.args[i], values[i]) for i in (1, 2))
+        both = ir.Constant(ir.VectorType(LANE, tile.lanes), list(range(tile.lanes)))
+
+        def vector_at(m: int, v: int) -> Any:
+            index = builder.add(at, builder.mul(step, INDEX(m)))
+            found = read(builder, address(context, builder, x, values[0], index), half)
+            return builder.shuffle_vector(found, ir.Constant(half.vector, None), both)
 
         return tile_from(builder, tile, vector_at)
 
