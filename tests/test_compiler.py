@@ -262,6 +262,14 @@ def test_functions_of_one_name_share_no_machine_code(tmp_path):
         assert done.stdout == "0\n", done.stderr
 
 
+def test_python_cannot_call_what_only_compiled_functions_call():
+    add = compiler.jit(add_one)
+    doubled = compiler.compiled(lambda x: add(x) + add(x))
+    assert doubled(1) == 4
+    with pytest.raises(TypeError, match="add_one is called by compiled functions only"):
+        add(1)
+
+
 def test_without_compiling_there_are_no_kernels():
     assert "which NUMBA_DISABLE_JIT forbids" in run(SHARED, NUMBA_DISABLE_JIT="1").stderr
 

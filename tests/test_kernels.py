@@ -30,6 +30,7 @@ from minigrad.kernels.cpu import (
     runs,
     softmaxes,
     stacks,
+    sums,
     threads,
 )
 from minigrad.kernels.cpu import lines as lines_of_pools
@@ -191,11 +192,10 @@ def blocks(request):
         patch.setattr(runs, "ELEMENTS", 500)
         patch.setattr(conv, "POSITIONS", 12)
         patch.setattr(conv, "PRODUCTS", 12)
-        patch.setattr(conv, "DEPTH", 5)
+        patch.setattr(sums, "DEPTH", 5)
         patch.setattr(conv, "BROAD", 1)
         patch.setattr(images, "pays", filled)
         patch.setattr(images, "ELEMENTS", 500)
-        patch.setattr(images, "DEPTH", 5)
         patch.setattr(conv, "PIXELS", 1)
         patch.setattr(stacks, "DEPTH", 2)
         patch.setattr(stacks, "ELEMENTS", 1)

@@ -1,5 +1,6 @@
 """The matrix product of the CPU on both sides of its border: small ones by BLAS, the rest on our own threads."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigrad.kernels.cpu import linalg, stacks, threads
+from minigrad.kernels.cpu.parallel import shared
 
 SIDES = st.integers(1, 70)
 
@@ -171,6 +173,7 @@ SPINNING = """
 import resource, time
 import numpy as np
 from minigrad.kernels.cpu import linalg, stacks, threads
+from minigrad.kernels.cpu.parallel import shared
 def busy():
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
@@ -185,6 +188,37 @@ for x, y in (((4, 1000), (1000, 1000)), ((1000, 1000), (1000, 4)), ((2, 20, 500)
         time.sleep(0.02)
     print(busy() - before)
 """
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("columns", [1, 15, 16, 17, 48, 50, 100])
+@pytest.mark.parametrize("count", [1, 16, 21])
+@pytest.mark.parametrize("first", [0, 1, 16, 40])
+def test_packers_write_into_their_panels_only(first, count, columns, turned):
+    x, size = np.arange(1, count * columns + 1, dtype=np.float32).reshape(count, columns), stacks.COLUMNS * 16
+    panels = -(-(first + columns) // size)
+    packed = np.zeros((panels + 2, count, size), np.float32)
+    flat = np.ascontiguousarray(x.T if turned else x).ravel()
+    pack_into(int(turned))(1, 1, packed[1:].reshape(-1), first, flat, count, columns, size)
+    before, written, after = packed[0], packed[1:-1].swapaxes(0, 1).reshape(count, -1), packed[-1]
+    assert not before.any()
+    assert not written[:, :first].any()
+    np.testing.assert_array_equal(written[:, first : first + columns], x)
+    assert not after.any()
+
+
+@functools.cache
+def pack_into(turned):
+    rows, columns = stacks.packers(16)
+
+    @shared
+    def pack(thread, begin, end, packed, first, y, count, width, size):
+        if turned:
+            columns(packed, first, y, 0, count, count, width, size)
+        else:
+            rows(packed, first, y, 0, width, count, width)
+
+    return pack
 
 
 def test_no_thread_spins_after_a_product():

@@ -14,6 +14,7 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import register_pass
+from numba.core.registry import CPUDispatcher
 from numba.core.typed_passes import NativeLowering
 
 from minigrad.kernels.cpu.cache import KernelCache, cache_folder, writable
@@ -76,7 +77,18 @@ def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """
     if function is None:
         return functools.partial(jit, **options)
-    return _dispatcher(function, no_cpython_wrapper=True, pipeline_class=_Compiler, **options)
+    inside = _dispatcher(function, no_cpython_wrapper=True, pipeline_class=_Compiler, **options)
+    inside.__class__ = _Inside
+    return inside
+
+
+class _Inside(CPUDispatcher):
+    """A function without the code that Python would call, which would end the process."""
+
+    def __call__(self, *_: Any) -> Any:
+        raise TypeError(
+            f"{self.py_func.__qualname__} is called by compiled functions only, not by Python: see `compiled`"
+        )
 
 
 def compiled(function: Callable[..., Any], **options: Any) -> Any:

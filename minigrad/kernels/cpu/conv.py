@@ -16,14 +16,13 @@ import numpy.typing as npt
 
 from minigrad.kernels import geometry
 from minigrad.kernels.cpu import channels as by_channels
-from minigrad.kernels.cpu import depthwise, patches, stacks, winograd, winograd_weight
+from minigrad.kernels.cpu import depthwise, patches, stacks, sums, winograd, winograd_weight
 from minigrad.kernels.cpu import images as by_images
 from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.memory import empty
 from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.runs import Runs, copy_runs, plan_runs
 from minigrad.kernels.cpu.simd import (
-    broadcast,
     fma,
     full,
     lanes,
@@ -34,14 +33,13 @@ from minigrad.kernels.cpu.simd import (
     store,
     sum_lanes,
 )
+from minigrad.kernels.cpu.sums import pack_weights, tile_of_sums
 from minigrad.kernels.cpu.threads import get_num_threads, sharing
-from minigrad.kernels.cpu.weights import pack_weights, tile_of_sums
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
 
 POSITIONS = 1024  # outputs in a band, about, of the sums over taps
-DEPTH = 160  # taps in one sum of float32, about: what a tile reads stays in the L1 cache, and rounding is bounded
 PRODUCTS = 1024  # outputs in a band, about, of the sums over outputs
 PARTS = 32  # into so many parts the gradient of a weight is cut for the threads, where the batch allows
 BROAD = 64  # channels and outputs, from which on a convolution of pixels is a packed product of matrices
@@ -110,7 +108,7 @@ def _input_of_strides(
     across, columns = np.divmod(np.arange(kw) * dilation[1] - padding[1], sw)
     top, left = int(down.max()), int(across.max())
     size, window = (-(-h // sh), -(-w // sw)), (top - int(down.min()) + 1, left - int(across.min()) + 1)
-    plan = plan_runs(g.shape[2:], size, window, (1, 1), (top, left), (1, 1), weight.shape[1], POSITIONS, DEPTH)
+    plan = plan_runs(g.shape[2:], size, window, (1, 1), (top, left), (1, 1), weight.shape[1], POSITIONS, sums.DEPTH)
     places = plan.taps.reshape(plan.channels, *window)
     residues = list(np.ndindex(*stride))
     met = [np.ix_(np.flatnonzero(rows == i), np.flatnonzero(columns == j)) for i, j in residues]
@@ -165,7 +163,7 @@ def correlate(x: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, 
         return by_images.correlate(x, weight, size, stride, padding, dilation, groups)
     few = o // groups < 4  # outputs, for which what bands share is copied less often
     positions = 2 * POSITIONS if few else POSITIONS
-    plan = plan_runs(tuple(image), size, tuple(window), stride, padding, dilation, channels, positions, DEPTH)
+    plan = plan_runs(tuple(image), size, tuple(window), stride, padding, dilation, channels, positions, sums.DEPTH)
     return _sum_over_taps(x, [weight], plan.taps, plan, size, groups).reshape(n, o, *size)
 
 
@@ -276,7 +274,7 @@ def sums_over_taps(lanes: int, rows: int, columns: int) -> Callable[..., None]:
             store(y, place, plane, height, wide, total)
             return
         for p in range(0, run, narrow * lanes):
-            rest = part_sum(x, start + p, taps, weight, first, depth, run - p)
+            rest = part_sum(x, (start + p, run - p), taps, weight, first, depth)
             if not fresh:
                 rest = load_part(y, place + p, plane, rows, narrow, height, run - p) + rest
             store(y, place + p, plane, height, run - p, rest)
@@ -286,31 +284,25 @@ def sums_over_taps(lanes: int, rows: int, columns: int) -> Callable[..., None]:
 
 @functools.cache
 def products(rows: int, columns: int) -> Callable[..., Any]:
-    """Compile the innermost loop: a tile of the sums over k of weight[k, m] * x[taps[k] + p]."""
+    """Compile the sums over k of weight[k, m] * x[taps[k] + p], for neighbouring p from a place on."""
 
     @jit(forceinline=True)
-    def total(x: Any, start: Any, taps: Any, weight: Any, first: Any, depth: Any) -> Any:
-        sums = full(x.dtype.type(0), rows, columns)
-        for k in range(depth):
-            sums = fma(broadcast(weight, first + k * rows, rows), load(x, start + taps[k], 0, 1, columns), sums)
-        return sums
+    def load_tap(x: Any, place: Any, tap: Any) -> Any:
+        return load(x, place + tap, 0, 1, columns)
 
-    return total
+    return sums.products(rows, columns, load_tap)
 
 
 @functools.cache
 def products_of_part(rows: int, columns: int) -> Callable[..., Any]:
-    """Compile the same for the first `count` of the p, where a run ends."""
+    """Compile the same for a place and how many p there are from it on, where a run ends."""
 
     @jit(forceinline=True)
-    def total(x: Any, start: Any, taps: Any, weight: Any, first: Any, depth: Any, count: Any) -> Any:
-        sums = full(x.dtype.type(0), rows, columns)
-        for k in range(depth):
-            seen = load_part(x, start + taps[k], 0, 1, columns, 1, count)
-            sums = fma(broadcast(weight, first + k * rows, rows), seen, sums)
-        return sums
+    def load_tap(x: Any, place: Any, tap: Any) -> Any:
+        start, count = place
+        return load_part(x, start + tap, 0, 1, columns, 1, count)
 
-    return total
+    return sums.products(rows, columns, load_tap)
 
 
 # Sums over outputs
@@ -341,7 +333,7 @@ def conv2d_weight(
             return faster
     if by_channels.pays(shape, groups, (oh, ow), g.dtype) and _is_near(image, padding):
         return by_channels.conv2d_weight(g, x, shape, stride, padding, dilation, groups)
-    plan = plan_runs(image, (oh, ow), tuple(window), stride, padding, dilation, channels, PRODUCTS, DEPTH)
+    plan = plan_runs(image, (oh, ow), tuple(window), stride, padding, dilation, channels, PRODUCTS, sums.DEPTH)
     passes = -(-channels // plan.channels)
     fewest = channels - (passes - 1) * plan.channels  # channels in the last pass
     rows, columns = tile_of_products(o // groups, fewest * plan.depth)

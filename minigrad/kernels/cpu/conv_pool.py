@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minigrad.kernels.cpu import conv, images, runs
+from minigrad.kernels.cpu import conv, images, runs, sums
 from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.lines import fill, up
 from minigrad.kernels.cpu.memory import empty, zeros
 from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.runs import copy_runs
 from minigrad.kernels.cpu.simd import broadcast, full, is_nan, lanes, registers, select, store, store_at
+from minigrad.kernels.cpu.sums import pack_weights
 from minigrad.kernels.cpu.threads import get_num_threads
-from minigrad.kernels.cpu.weights import pack_weights
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
@@ -50,7 +50,7 @@ def conv2d_pool(
     packed = pack_weights([weight], groups, rows)
     biases = zeros((groups * step,), x.dtype)
     biases.reshape(groups, -1)[:, : o // groups] = bias.reshape(groups, -1)
-    at_once = -(-size // -(-size // conv.DEPTH))  # taps of one sum
+    at_once = -(-size // -(-size // sums.DEPTH))  # taps of one sum
     flat = y.reshape(-1), winners.reshape(-1), np.ascontiguousarray(x).reshape(-1), packed, biases
     threads, bounds = get_num_threads(), (size, at_once, relu)
     if full:

@@ -13,15 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from minigrad.kernels.cpu import sums
 from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.lines import fill, up
 from minigrad.kernels.cpu.memory import empty
 from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.simd import (
     arrange,
-    broadcast,
-    fma,
-    full,
     lanes,
     load,
     load_at,
@@ -31,15 +29,14 @@ from minigrad.kernels.cpu.simd import (
     store_whole,
     transpose,
 )
+from minigrad.kernels.cpu.sums import pack_weights, tile_of_sums
 from minigrad.kernels.cpu.threads import get_num_threads
-from minigrad.kernels.cpu.weights import pack_weights, tile_of_sums
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
 
 FILLED = 0.9  # of the lanes, at least
 ELEMENTS = 1 << 16  # of a copy and of a band's sums, about: they stay in the L2 cache
-DEPTH = 160  # taps in one sum of float32, about, which bounds rounding
 
 
 class Plan(NamedTuple):
@@ -188,7 +185,7 @@ def plan_bands(
     def fits(count: int) -> tuple[int, int, int]:
         """The channels of a pass, and the elements of a channel's copy and of the sums, for so many lines a share."""
         channel = (down.reach(count) * pitch + 1) * wide
-        together = channels if whole else max(1, min(channels, DEPTH // deepest, ELEMENTS // channel))
+        together = channels if whole else max(1, min(channels, sums.DEPTH // deepest, ELEMENTS // channel))
         return together, channel, tiles * rows * count * down.step * ow * wide
 
     count = next(k for k in range(lines, 0, -1) if k == 1 or max(math.prod(fits(k)[:2]), fits(k)[2]) <= ELEMENTS)
@@ -334,15 +331,11 @@ def sums_over_taps(lanes: int, rows: int, columns: int) -> Callable[..., None]:
 
 @functools.cache
 def products(rows: int, columns: int) -> Callable[..., Any]:
-    """Compile the innermost loop: a tile of the sums over k of weight[k, m] * copies[places[p] + taps[k]]."""
+    """Compile the sums over k of weight[k, m] * copies[places[p] + taps[k]], for x = (copies, places) and some p."""
 
     @jit(forceinline=True)
-    def total(x: Any, p: Any, taps: Any, weight: Any, first: Any, depth: Any) -> Any:
+    def load_tap(x: Any, p: Any, tap: Any) -> Any:
         copies, places = x
-        sums = full(weight.dtype.type(0), rows, columns)
-        for k in range(depth):
-            seen = load_at(copies, taps[k], 0, 1, places, p, columns, None)
-            sums = fma(broadcast(weight, first + k * rows, rows), seen, sums)
-        return sums
+        return load_at(copies, tap, 0, 1, places, p, columns, None)
 
-    return total
+    return sums.products(rows, columns, load_tap)

@@ -355,8 +355,9 @@ def tiles(lanes: int) -> Callable[..., None]:
 def packers(lanes: int) -> tuple[Callable[..., None], Callable[..., None]]:
     """Compile two ways to copy a matrix (count columns) from y[start:] to panels (count size).
 
-    `first` is the place of its first column in them; what comes after the last one may be overwritten. One way is for
-    matrices in the order of rows, `pitch` apart, and panels as wide as a tile, the other for the order of columns.
+    `first` is the place of its first column in them; what the last panel has after its last column may be overwritten.
+    One way is for matrices in the order of rows, `pitch` apart, and panels as wide as a tile, the other for the order
+    of columns.
     """
     wide = COLUMNS * lanes
 

@@ -1,19 +1,22 @@
-"""Weights of convolutions in the order in which tiles of sums read them."""
+"""What tiles of sums over taps share: their size, weights in the order in which they read them, and the sums."""
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.memory import empty
 from minigrad.kernels.cpu.parallel import shared
-from minigrad.kernels.cpu.simd import registers
+from minigrad.kernels.cpu.simd import broadcast, fma, full, registers
 from minigrad.kernels.cpu.threads import sharing
 
 Array = npt.NDArray[Any]
+
+DEPTH = 160  # taps in one sum of float32, about: what a tile reads stays in the L1 cache, and rounding is bounded
 
 
 @functools.cache
@@ -61,3 +64,16 @@ def _pack(
             start = (group * outputs + output + m) * depth
             for k in range(depth):
                 packed[(tile * depth + k) * rows + m] = weight[start + k] if output + m < outputs else 0
+
+
+def products(rows: int, columns: int, load_tap: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile the innermost loop: a tile of the sums over k of weight[k, m] * load_tap(x, place, taps[k])."""
+
+    @jit(forceinline=True)
+    def total(x: Any, place: Any, taps: Any, weight: Any, first: Any, depth: Any) -> Any:
+        sums = full(weight.dtype.type(0), rows, columns)
+        for k in range(depth):
+            sums = fma(broadcast(weight, first + k * rows, rows), load_tap(x, place, taps[k]), sums)
+        return sums
+
+    return total
