@@ -25,7 +25,7 @@ from minigrad.errors import DeviceError, GraphError, OperandError, message
 
 
 class Spec:
-    """Shape and dtype of an array whose values no rule needs."""
+    """Shape and dtype of an array."""
 
     __slots__ = ("dtype", "shape")
     shape: tuple[int, ...]
@@ -87,32 +87,58 @@ class Op:
     """One operation: how it is called, which kernel runs it, and (in its kind) its derivative rules.
 
     `bind` checks and canonicalises a call: it takes the user's arguments and returns the variables and the options
-    for the kernel, or raises. The kernel is the one with the op's name on the device of the inputs.
+    for the kernel, or raises. The kernel is the one with the op's name on the device of the inputs. `apply` calls the
+    op, too: it is a plain function, which `Tensor` takes for a method, and which is called faster than a record.
     """
 
     name: str
     bind: Callable[..., Any]
     differentiable: ClassVar[bool] = True
     kernel: kernels.Kernels = field(init=False)
+    apply: Callable[..., Any] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kernel", kernels.Kernels(self.name))
+        object.__setattr__(self, "apply", self._as_function())
+
+    def _as_function(self) -> Callable[..., Any]:
+        def apply(*args: Any, **kwargs: Any) -> Any:
+            inputs, options = self.bind(*args, **kwargs)
+            return self.compute(inputs, options)
+
+        return apply
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Check the arguments, run the kernel, record the node."""
-        inputs, options = self.bind(*args, **kwargs)
-        return apply(self, inputs, options)
+        return self.apply(*args, **kwargs)
 
     def run(self, *inputs: Variable, **options: Any) -> Any:
         """Apply to inputs and options that are canonical already, without checking them again."""
-        return apply(self, inputs, options)
+        return self.compute(inputs, options)
+
+    def compute(self, inputs: Sequence[Variable], options: dict[str, Any]) -> Any:
+        """Run the kernel on checked inputs, and record it if a derivative may be asked for."""
+        arrays, parents = unwrap(self, inputs)
+        out = self.kernel[arrays[0].__class__](*arrays, **options)
+        node = None
+        if parents and self.differentiable and out.dtype.kind == "f":
+            node = Node.of(out, self, parents, self.save(arrays, parents, out), options)
+        if watch is not None:
+            watch.ran(self, arrays, out, node, options)
+        return wrap(out, node)
 
     def save(self, arrays: Sequence[Any], parents: "Sequence[Node | None]", out: Any) -> tuple[Any, ...]:
-        """What a node keeps: each input and (last) the output as an array, or as a Spec where no rule needs values.
+        """What a node keeps of each input and (last) of the output: the array, if rules need its values.
 
-        The rules needed are those for the inputs that have a node.
+        The rules needed are those for the inputs that have a node. None stands for an array whose shape and dtype its
+        node knows; an input that has none is kept as a Spec. Nothing at all stands for None everywhere.
         """
-        return (*[Spec.of(array) for array in arrays], None) if len(arrays) > 1 else (Spec.of(arrays[0]), None)
+        if None not in parents:
+            return ()
+        return (
+            *[Spec.of(array) if parent is None else None for array, parent in zip(arrays, parents, strict=True)],
+            None,
+        )
 
     def pull(self, node: "Node", g: Any, parents: "Sequence[Node | None]") -> Sequence[Any]:
         """The cotangents of all inputs, from the cotangent g of the output.
@@ -143,23 +169,22 @@ class Op:
         raise GraphError(f"{self.name} has no derivative")
 
 
-birth = itertools.count(0, -1)
-"""Ages for nodes: one is younger than its parents, so the order of ages is topological."""
+birth = itertools.count()  # with a step of -1 it would take twice as long
+"""Ages for nodes, negated: one is younger than its parents, so the order of ages is topological."""
 
 ADD = kernels.Kernels("add")
 """How cotangents of a type are added up, in a sweep of arrays."""
 
 
-class Node:
-    """One recorded application of an op, or (op None) a leaf, which gathers `grad`.
+class Node(Spec):
+    """One recorded application of an op, or (op None) a leaf, which gathers `grad`; and the Spec of its result.
 
-    `saved` holds what the op's rules need: the arrays of the inputs and of the output, with Specs for those that are
-    not needed by value, and whatever else a kind of op wants to find there. It is None once the arrays have been
-    given up; the way to the parents stays, so that a later sweep sees what it has lost.
+    `saved` holds what the op's rules need: what `Op.save` says, and whatever else a kind of op wants to find there. It
+    is None once the arrays have been given up; the way to the parents stays, so that a later sweep sees what it has
+    lost.
     """
 
-    __slots__ = ("__weakref__", "age", "grad", "hooks", "op", "options", "parents", "saved", "shape")
-    shape: tuple[int, ...]
+    __slots__ = ("__weakref__", "age", "grad", "hooks", "op", "options", "parents", "saved")
     op: Op | None
     parents: "tuple[Node | None, ...]"
     saved: tuple[Any, ...] | None
@@ -170,23 +195,29 @@ class Node:
     @classmethod
     def of(
         cls,
-        shape: tuple[int, ...],
+        array: Any,
         op: Op | None = None,
         parents: "tuple[Node | None, ...]" = (),
         saved: tuple[Any, ...] | None = (),
         options: Any = None,
-    ) -> "Node":
+    ) -> Self:
         """A node from its parts. There is no `__init__`: without one a class is called in half the time."""
         node = cls()
-        node.shape, node.op, node.parents, node.saved, node.options = shape, op, parents, saved, options
-        node.age = next(birth)
-        node.grad = None
+        node.shape, node.dtype = array.shape, array.dtype
+        node.op, node.parents = op, parents
+        node.saved, node.options = saved, options
+        node.age, node.grad = -next(birth), None
         return node
 
     def restore(self) -> list[Any]:
-        """The saved inputs and output as variables; Specs stay Specs."""
-        saved = (self.saved or ())[: len(self.parents) + 1]
-        return [value if value.__class__ is Spec else self.value(i) for i, value in enumerate(saved)]
+        """The inputs and the output: as variables where they were saved, else what has their shape and dtype."""
+        nodes = (*self.parents, self)
+        if not self.saved:
+            return [*nodes]
+        return [
+            node if array is None else array if array.__class__ is Spec else self.value(i)
+            for i, (node, array) in enumerate(zip(nodes, self.saved, strict=False))
+        ]
 
     def value(self, i: int) -> Any:
         """The saved input i (after the inputs: the output) as a variable, in the graph if it is being recorded."""
@@ -270,26 +301,16 @@ def within(mode: Callable[[], AbstractContextManager[None]], function: Callable[
     return inside
 
 
-def apply(op: Op, inputs: Sequence[Variable], options: dict[str, Any]) -> Any:
-    """Run an op's kernel on checked inputs, and record it if a derivative may be asked for."""
-    arrays, parents = unwrap(op, inputs)
-    out = op.kernel[arrays[0].__class__](*arrays, **options)
-    node = None
-    if parents and op.differentiable and out.dtype.kind == "f":
-        node = Node.of(out.shape, op, parents, op.save(arrays, parents, out), options)
-    if watch is not None:
-        watch.ran(op, arrays, out, node, options)
-    return wrap(out, node)
-
-
 def unwrap(op: Op, inputs: Sequence[Variable]) -> tuple[Sequence[Any], tuple[Node | None, ...]]:
     """The arrays of the inputs, which must be on one device, and their nodes (none where nothing is to be recorded)."""
     if len(inputs) == 1:
         (x,) = inputs
-        return (x._array,), (x._node,) if x._node is not None and is_recording() else ()
+        parent = x._node
+        return (x._array,), (parent,) if parent is not None and is_recording() else ()
     if len(inputs) == 2:  # as below, in half the time
         x, y = inputs
-        array, other, parent, parent2 = x._array, y._array, x._node, y._node
+        array, parent = x._array, x._node
+        other, parent2 = y._array, y._node
         if array.__class__ is other.__class__:
             known = parent is not None or parent2 is not None
             return (array, other), (parent, parent2) if known and is_recording() else ()
@@ -300,7 +321,7 @@ def unwrap(op: Op, inputs: Sequence[Variable]) -> tuple[Sequence[Any], tuple[Nod
             rows = [(f"input {i}", "", one) for i, one in enumerate(inputs)]
             raise DeviceError(message(f"{op.name}: inputs on different devices", rows, "move them with to(device)"))
     parents = tuple([x._node for x in inputs])
-    return arrays, parents if parents.count(None) < len(parents) and is_recording() else ()
+    return arrays, parents if any(parents) and is_recording() else ()
 
 
 def ancestors(roots: Iterable[Node], stop: Iterable[Node] = ()) -> list[Node]:

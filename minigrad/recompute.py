@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
+import numpy as np
+
 from minigrad import graph
 from minigrad.errors import GraphError
 from minigrad.graph import Node, Op, is_recording, wrap
@@ -19,6 +21,8 @@ from minigrad.tensor import Tensor
 from minigrad.tree import flatten
 
 _running_again = ContextVar("running_again", default=False)
+
+_NOTHING = np.empty(())  # what has no values of its own has this shape and dtype
 
 is_running_again = _running_again.get
 """Whether a checkpointed function is being run again, so that what it does beside computing is done already."""
@@ -59,12 +63,10 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
         first = _Run(call, [x.detach() for x in call.inputs], call.draws)
         call.closed = first.closed
         parents = (*[x._node for x in call.inputs], *first.closed)
-        hub = Node.of((), _HUB, parents, tuple(x._array for x in call.inputs), call)
+        hub = Node.of(_NOTHING, _HUB, parents, tuple(x._array for x in call.inputs), call)
         call.inputs = []  # the hub gives them up when it is freed
         return first.structure.unflatten(
-            Tensor._wrap(y._array, Node.of(y.shape, _PART, (hub,), (), i) if parents else None)
-            if i in first.made
-            else y
+            Tensor._wrap(y._array, Node.of(y, _PART, (hub,), (), i) if parents else None) if i in first.made else y
             for i, y in enumerate(first.results)
         )
 
@@ -101,7 +103,7 @@ class _Run:
     """One run of a call: nodes for its inputs, older nodes that it read from, its results, and which it made."""
 
     def __init__(self, call: _Call, inputs: Sequence[Tensor], draws: Draws) -> None:
-        born = Node.of(())
+        born = Node.of(_NOTHING)
         with graph.recording(True), draws:
             fresh = [with_own_node(x) for x in inputs]
             leaves = list(call.others)

@@ -112,7 +112,7 @@ class Tensor(graph.Variable, metaclass=_Made):
         elif self._node is None:
             if not is_floating(self.dtype):
                 raise DtypeError(f"a tensor of dtype {self.dtype} has no gradient\nhint: convert it with astype first")
-            self._node = graph.Node.of(self.shape)
+            self._node = graph.Node.of(self._array)
 
     @property
     def is_leaf(self) -> bool:
@@ -281,8 +281,7 @@ class Tensor(graph.Variable, metaclass=_Made):
 
     # ---- indexing ----------------------------------------------------------------------------------------------------
 
-    def __getitem__(self, key: Any) -> "Tensor":
-        return ops.getitem(self, key)
+    __getitem__: Operator = ops.getitem.apply
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if graph.is_recording() and self.requires_grad and self.is_leaf:
@@ -342,26 +341,22 @@ class Tensor(graph.Variable, metaclass=_Made):
     def __rtruediv__(self, other: Any) -> "Tensor":
         return ops.divide(other, self)
 
-    def __floordiv__(self, other: Any) -> "Tensor":
-        return ops.floor_divide(self, other)
+    __floordiv__: Operator = ops.floor_divide.apply
 
     def __rfloordiv__(self, other: Any) -> "Tensor":
         return ops.floor_divide(other, self)
 
-    def __mod__(self, other: Any) -> "Tensor":
-        return ops.remainder(self, other)
+    __mod__: Operator = ops.remainder.apply
 
     def __rmod__(self, other: Any) -> "Tensor":
         return ops.remainder(other, self)
 
-    def __pow__(self, other: Any) -> "Tensor":
-        return ops.pow(self, other)
+    __pow__: Operator = ops.pow.apply
 
     def __rpow__(self, other: Any) -> "Tensor":
         return ops.pow(other, self)
 
-    def __matmul__(self, other: Any) -> "Tensor":
-        return ops.matmul(self, other)
+    __matmul__: Operator = ops.matmul.apply
 
     def __rmatmul__(self, other: Any) -> "Tensor":
         return ops.matmul(other, self)
@@ -371,127 +366,110 @@ class Tensor(graph.Variable, metaclass=_Made):
     def __pos__(self) -> Self:
         return self
 
-    def __abs__(self) -> "Tensor":
-        return ops.abs(self)
-
-    def __eq__(self, other: object) -> "Tensor":  # type: ignore[override]
-        return ops.equal(self, other)
-
-    def __ne__(self, other: object) -> "Tensor":  # type: ignore[override]
-        return ops.not_equal(self, other)
-
-    def __lt__(self, other: Any) -> "Tensor":
-        return ops.less(self, other)
-
-    def __le__(self, other: Any) -> "Tensor":
-        return ops.less_equal(self, other)
-
-    def __gt__(self, other: Any) -> "Tensor":
-        return ops.greater(self, other)
-
-    def __ge__(self, other: Any) -> "Tensor":
-        return ops.greater_equal(self, other)
-
-    def __and__(self, other: Any) -> "Tensor":
-        return ops.logical_and(self, other)
+    __abs__: Callable[["Tensor"], "Tensor"] = ops.abs.apply
+    __eq__: Operator = ops.equal.apply  # type: ignore[assignment]
+    __ne__: Operator = ops.not_equal.apply  # type: ignore[assignment]
+    __lt__: Operator = ops.less.apply
+    __le__: Operator = ops.less_equal.apply
+    __gt__: Operator = ops.greater.apply
+    __ge__: Operator = ops.greater_equal.apply
+    __and__: Operator = ops.logical_and.apply
 
     def __rand__(self, other: Any) -> "Tensor":
         return ops.logical_and(other, self)
 
-    def __or__(self, other: Any) -> "Tensor":
-        return ops.logical_or(self, other)
+    __or__: Operator = ops.logical_or.apply
 
     def __ror__(self, other: Any) -> "Tensor":
         return ops.logical_or(other, self)
 
-    def __invert__(self) -> "Tensor":
-        return ops.logical_not(self)
+    __invert__: Callable[["Tensor"], "Tensor"] = ops.logical_not.apply
 
     # ---- methods: ops that read well behind a dot --------------------------------------------------------------------
 
     def abs(self) -> "Tensor":
         """See `minigrad.abs`."""
-        return ops.abs(self)
+        return ops.abs.apply(self)
 
     def exp(self) -> "Tensor":
         """See `minigrad.exp`."""
-        return ops.exp(self)
+        return ops.exp.apply(self)
 
     def log(self) -> "Tensor":
         """See `minigrad.log`."""
-        return ops.log(self)
+        return ops.log.apply(self)
 
     def sqrt(self) -> "Tensor":
         """See `minigrad.sqrt`."""
-        return ops.sqrt(self)
+        return ops.sqrt.apply(self)
 
     def square(self) -> "Tensor":
         """See `minigrad.square`."""
-        return ops.square(self)
+        return ops.square.apply(self)
 
     def tanh(self) -> "Tensor":
         """See `minigrad.tanh`."""
-        return ops.tanh(self)
+        return ops.tanh.apply(self)
 
     def sigmoid(self) -> "Tensor":
         """See `minigrad.sigmoid`."""
-        return ops.sigmoid(self)
+        return ops.sigmoid.apply(self)
 
     def relu(self) -> "Tensor":
         """See `minigrad.relu`."""
-        return ops.relu(self)
+        return ops.relu.apply(self)
 
     def clip(self, min: Any = None, max: Any = None) -> "Tensor":
         """See `minigrad.clip`."""
-        return ops.clip(self, min, max)
+        return ops.clip.apply(self, min, max)
 
     def astype(self, dtype: Any, /) -> "Tensor":
         """See `minigrad.astype`."""
-        return ops.astype(self, dtype)
+        return ops.astype.apply(self, dtype)
 
     def sum(self, *, axis: Axis = None, keepdims: bool = False) -> "Tensor":
         """See `minigrad.sum`."""
-        return ops.sum(self, axis=axis, keepdims=keepdims)
+        return ops.sum.apply(self, axis=axis, keepdims=keepdims)
 
     def prod(self, *, axis: Axis = None, keepdims: bool = False) -> "Tensor":
         """See `minigrad.prod`."""
-        return ops.prod(self, axis=axis, keepdims=keepdims)
+        return ops.prod.apply(self, axis=axis, keepdims=keepdims)
 
     def mean(self, *, axis: Axis = None, keepdims: bool = False) -> "Tensor":
         """See `minigrad.mean`."""
-        return ops.mean(self, axis=axis, keepdims=keepdims)
+        return ops.mean.apply(self, axis=axis, keepdims=keepdims)
 
     def var(self, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> "Tensor":
         """See `minigrad.var`."""
-        return ops.var(self, axis=axis, correction=correction, keepdims=keepdims)
+        return ops.var.apply(self, axis=axis, correction=correction, keepdims=keepdims)
 
     def std(self, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> "Tensor":
         """See `minigrad.std`."""
-        return ops.std(self, axis=axis, correction=correction, keepdims=keepdims)
+        return ops.std.apply(self, axis=axis, correction=correction, keepdims=keepdims)
 
     def max(self, *, axis: Axis = None, keepdims: bool = False) -> "Tensor":
         """See `minigrad.max`."""
-        return ops.max(self, axis=axis, keepdims=keepdims)
+        return ops.max.apply(self, axis=axis, keepdims=keepdims)
 
     def min(self, *, axis: Axis = None, keepdims: bool = False) -> "Tensor":
         """See `minigrad.min`."""
-        return ops.min(self, axis=axis, keepdims=keepdims)
+        return ops.min.apply(self, axis=axis, keepdims=keepdims)
 
     def argmax(self, *, axis: int | None = None, keepdims: bool = False) -> "Tensor":
         """See `minigrad.argmax`."""
-        return ops.argmax(self, axis=axis, keepdims=keepdims)
+        return ops.argmax.apply(self, axis=axis, keepdims=keepdims)
 
     def argmin(self, *, axis: int | None = None, keepdims: bool = False) -> "Tensor":
         """See `minigrad.argmin`."""
-        return ops.argmin(self, axis=axis, keepdims=keepdims)
+        return ops.argmin.apply(self, axis=axis, keepdims=keepdims)
 
     def any(self, *, axis: Axis = None, keepdims: bool = False) -> "Tensor":
         """See `minigrad.any`."""
-        return ops.any(self, axis=axis, keepdims=keepdims)
+        return ops.any.apply(self, axis=axis, keepdims=keepdims)
 
     def all(self, *, axis: Axis = None, keepdims: bool = False) -> "Tensor":
         """See `minigrad.all`."""
-        return ops.all(self, axis=axis, keepdims=keepdims)
+        return ops.all.apply(self, axis=axis, keepdims=keepdims)
 
     def to_device(self, device: str, /) -> "Tensor":
         """See `minigrad.to_device`."""
@@ -499,11 +477,11 @@ class Tensor(graph.Variable, metaclass=_Made):
 
     def reshape(self, *shape: Any) -> "Tensor":
         """See `minigrad.reshape`; the shape may be given as one tuple or as several integers."""
-        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
+        return ops.reshape.apply(self, shape[0] if len(shape) == 1 else shape)
 
     def permute_dims(self, axes: Sequence[int]) -> "Tensor":
         """See `minigrad.permute_dims`."""
-        return ops.permute_dims(self, axes)
+        return ops.permute_dims.apply(self, axes)
 
     def broadcast_to(self, shape: Sequence[int]) -> "Tensor":
         """See `minigrad.broadcast_to`; returns the tensor itself where there is nothing to do."""
@@ -511,11 +489,11 @@ class Tensor(graph.Variable, metaclass=_Made):
 
     def expand_dims(self, *, axis: int = 0) -> "Tensor":
         """See `minigrad.expand_dims`."""
-        return ops.expand_dims(self, axis=axis)
+        return ops.expand_dims.apply(self, axis=axis)
 
     def squeeze(self, axis: int | tuple[int, ...]) -> "Tensor":
         """See `minigrad.squeeze`."""
-        return ops.squeeze(self, axis=axis)
+        return ops.squeeze.apply(self, axis=axis)
 
     @property
     def mT(self) -> "Tensor":

@@ -34,7 +34,7 @@ class Parameter(Tensor):
         array = tensor(data)._array
         if not is_floating(array.dtype):
             raise DtypeError(f"Parameter: dtype {array.dtype} cannot train\nhint: convert it with astype first")
-        return cls._wrap(array, graph.Node.of(array.shape))
+        return cls._wrap(array, graph.Node.of(array))
 
     def __init__(self, data: Any) -> None:
         """Do nothing: `__new__` has done it."""

@@ -186,7 +186,7 @@ def index_put(x: Any, key: Any, value: Any, /) -> Any:
 def canonical_key(op: str, key: Any, x: Any) -> Key:
     """A key as a tuple of ints, slices, None, Ellipsis and index arrays, checked against the shape of x."""
     key = key if isinstance(key, tuple) else (key,)
-    if _is_plain(op, key, x.shape):
+    if _is_plain(key, x.shape):
         return key
     parts = tuple([_index(op, part) for part in key])
     widths = [_width(part) for part in parts]
@@ -214,15 +214,18 @@ def canonical_key(op: str, key: Any, x: Any) -> Key:
     return parts
 
 
-def _is_plain(op: str, key: Key, shape: tuple[int, ...]) -> bool:
+def _is_plain(key: Key, shape: tuple[int, ...]) -> bool:
     """Whether a key has only slices, and integers that are in range: the common case, which is soon checked."""
     if len(key) > len(shape):
         return False
-    for part, size in zip(key, shape, strict=False):
-        if part.__class__ is slice:
-            _index(op, part)
-        elif part.__class__ is not int or not -size <= part < size:
-            return False
+    try:
+        for axis, part in enumerate(key):
+            if part.__class__ is slice:
+                part.indices(0)
+            elif part.__class__ is not int or not -shape[axis] <= part < shape[axis]:
+                return False
+    except (TypeError, ValueError):  # of the slice
+        return False
     return True
 
 

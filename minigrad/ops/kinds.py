@@ -95,8 +95,7 @@ class Elementwise(Record):
 
     These are the ops of which a program has most, on the smallest arrays, so their calls are written out for one and
     for two inputs, and a call with variables of one dtype skips `bind` where the op computes in that kind of dtype, as
-    `kinds` says. `apply` is such a call, with a variable first; it is a plain function, which `Tensor` takes for a
-    method. Nodes of these ops have no options.
+    `kinds` says. `apply` is such a call, with a variable first. Nodes of these ops have no options.
     """
 
     partials: tuple[Rule | str | float | None, ...]
@@ -107,12 +106,10 @@ class Elementwise(Record):
     kept: tuple[Any, ...] = field(init=False)
     products: tuple[Callable[[Any, Any], Any], ...] = field(init=False)
     reads: bool = field(init=False)
-    apply: Callable[..., Any] = field(init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         arity = len(self.partials)
-        object.__setattr__(self, "apply", _binary(self) if arity == 2 else _unary(self))
         places = {name: i for i, name in enumerate(inspect.signature(self.bind).parameters)} | {"out": arity}
         named = [
             tuple(inspect.signature(rule).parameters) if callable(rule) else (rule,) if isinstance(rule, str) else ()
@@ -135,6 +132,9 @@ class Elementwise(Record):
         object.__setattr__(self, "kept", kept)
         object.__setattr__(self, "products", tuple(map(self._product, range(arity))))
 
+    def _as_function(self) -> Callable[..., Any]:
+        return _binary(self) if len(self.partials) == 2 else _unary(self)
+
     def __call__(self, *inputs: Any) -> Any:
         if len(inputs) == len(self.partials):
             first, last = inputs[0], inputs[-1]
@@ -145,7 +145,7 @@ class Elementwise(Record):
         inputs, _ = self.bind(*inputs)
         return self.apply(*inputs)
 
-    def run(self, *inputs: Any, **options: Any) -> Any:
+    def compute(self, inputs: Sequence[Any], options: Options) -> Any:
         return self.apply(*inputs)
 
     def pull(self, node: Node, g: Any, parents: Sequence[Node | None]) -> Sequence[Any]:
@@ -222,10 +222,9 @@ def _unary(op: Elementwise) -> Callable[[Any], Any]:
         out = op.kernel[array.__class__](array)
         if parent is not None and is_recording():
             node = Node()
-            node.op = op
-            node.parents = (parent,)
-            node.shape = out.shape
-            node.age = next(birth)
+            node.op, node.parents = op, (parent,)
+            node.shape, node.dtype = out.shape, array.dtype
+            node.age = -next(birth)
             keep_x, keep_out = op.kept[True]
             node.saved = array if keep_x else None, out if keep_out else None
         if graph.watch is not None:
@@ -242,32 +241,30 @@ def _binary(op: Elementwise) -> Callable[[Any, Any], Any]:
     kinds = op.kinds
 
     def binary(x: Any, y: Any) -> Any:
-        array, parent, other, parent2 = x._array, x._node, y, None
+        array, parent = x._array, x._node
         dtype, device = array.dtype, array.__class__
         try:
             if isinstance(y, Variable) and y._array.dtype is dtype and (dtype is float32 or dtype.kind in kinds):
                 other, parent2 = y._array, y._node
             elif (y.__class__ is float and dtype.kind == "f") or (y.__class__ is int and dtype.kind in kinds):
                 other = SCALAR[device](y, dtype) if y else FULL[device](shape=(), value=y, dtype=dtype)
+                parent2 = None
             else:
                 (x, y), _ = op.bind(x, y)
-                array, parent, other, parent2 = x._array, x._node, y._array, y._node
+                array, parent = x._array, x._node
+                other, parent2 = y._array, y._node
             if device is not other.__class__:
                 graph.unwrap(op, (x, y))  # says that the devices differ
             out = op.kernel[device](array, other)
         except (ValueError, OverflowError):
             op.bind(x, y)  # says which shapes do not broadcast, or which number does not fit
             raise
-        result = graph.Result()
-        result._array = out
-        if (parent is None and parent2 is None) or not is_recording():
-            result._node = node = None
-        else:
-            result._node = node = Node()
-            node.op = op
-            node.parents = parent, parent2
-            node.shape = out.shape
-            node.age = next(birth)
+        node = None
+        if (parent is not None or parent2 is not None) and is_recording():
+            node = Node()
+            node.op, node.parents = op, (parent, parent2)
+            node.shape, node.dtype = out.shape, array.dtype
+            node.age = -next(birth)
             if op.reads:
                 keep_x, keep_y, keep_out = op.kept[parent is not None][parent2 is not None]
                 node.saved = array if keep_x else None, other if keep_y else None, out if keep_out else None
@@ -275,6 +272,8 @@ def _binary(op: Elementwise) -> Callable[[Any, Any], Any]:
                 node.saved = ()
         if graph.watch is not None:
             graph.watch.ran(op, (array, other), out, node)
+        result = graph.Result()
+        result._array, result._node = out, node
         return result
 
     return binary
@@ -316,7 +315,7 @@ class Bilinear(Record):
 
     def save(self, arrays: Sequence[Any], parents: Sequence[Node | None], out: Any) -> tuple[Any, ...]:
         (x, y), (of_x, of_y) = arrays, parents
-        return x if of_y is not None else Spec.of(x), y if of_x is not None else Spec.of(y), None
+        return x if of_y is not None else None, y if of_x is not None else None, None
 
     def cotangent(self, i: int, g: Any, inputs: Sequence[Any], out: Any, options: Options) -> Any:
         return self.adjoints[i](g, *inputs, **options)
@@ -344,8 +343,9 @@ class General(Record):
     saves_out: bool = False
 
     def save(self, arrays: Sequence[Any], parents: Sequence[Node | None], out: Any) -> tuple[Any, ...]:
-        kept = zip((*arrays, out), (*self.saved, self.saves_out), strict=True)
-        return tuple([array if keep else Spec.of(array) for array, keep in kept])
+        kept = zip(arrays, parents, self.saved, strict=True)
+        inputs = [array if keep else Spec.of(array) if parent is None else None for array, parent, keep in kept]
+        return (*inputs, out if self.saves_out else None)
 
     def cotangent(self, i: int, g: Any, inputs: Sequence[Any], out: Any, options: Options) -> Any:
         vjp = self.vjps[i]
@@ -371,8 +371,8 @@ class Fused(Record):
         NAME_backward(g, needs, inputs, out, residuals, **options) -> (array or None, ...)
 
     computes the cotangents of all inputs together, one for each, or None where `needs` (a bool an input) says that
-    it is not wanted. `inputs` are the arrays of the forward call; `out` is its result if the op `saves_out`, else a
-    shape and dtype. Neither kernel changes an array that it was given: residuals are read again if the graph is
+    it is not wanted. `inputs` are the arrays of the forward call; `out` is its result if the op `saves_out`, else
+    None. Neither kernel changes an array that it was given: residuals are read again if the graph is
     retained.
 
     Where a device has no such kernels, a call is a call of `plain`.
@@ -388,7 +388,7 @@ class Fused(Record):
         super().__post_init__()
         object.__setattr__(self, "backward", kernels.Kernels(f"{self.name}_backward"))
 
-    def run(self, *inputs: Any, **options: Any) -> Any:
+    def compute(self, inputs: Sequence[Any], options: Options) -> Any:
         if not self.kernel.there(inputs[0]._array.__class__):
             return self.plain(*inputs, **options)
         return self._run(inputs, options, residuals=False)[0]
@@ -399,18 +399,14 @@ class Fused(Record):
         out, residuals = self._run(inputs, options, residuals=True)
         return out, tuple([wrap(array) for array in residuals])
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        inputs, options = self.bind(*args, **kwargs)
-        return self.run(*inputs, **options)
-
     def _run(self, inputs: Sequence[Any], options: Options, residuals: bool) -> tuple[Any, tuple[Any, ...]]:
         arrays, parents = graph.unwrap(self, inputs)
         kernel = self.kernel[arrays[0].__class__]
         out, kept = kernel(*arrays, residuals=residuals or bool(parents), **options)
         node = None
         if parents:
-            saved = *arrays, out if self.saves_out else Spec.of(out), *kept
-            node = Node.of(out.shape, self, parents, saved, options)
+            saved = *arrays, out if self.saves_out else None, *kept
+            node = Node.of(out, self, parents, saved, options)
         if graph.watch is not None:
             graph.watch.ran(self, arrays, out, node, options)
         return wrap(out, node), kept
@@ -445,7 +441,7 @@ class Fused(Record):
 
 def with_own_node(x: Any) -> Any:
     """x with a new node, at which a sweep can end: as a leaf, or an alias where it is part of a graph already."""
-    return wrap(x._array, Node.of(x.shape)) if x._node is None else REGISTRY["alias"].run(x)
+    return wrap(x._array, Node.of(x._array)) if x._node is None else REGISTRY["alias"].run(x)
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -459,8 +455,8 @@ class Discrete(Record):
 class Composite(Record):
     """An ordinary function of ops; `bind` is the function itself."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.bind(*args, **kwargs)
+    def _as_function(self) -> Callable[..., Any]:
+        return self.bind
 
 
 def elementwise(

@@ -86,7 +86,7 @@ def reshape(x: Any, /, shape: int | Sequence[int]) -> Any:
     """
     variable("reshape", "x", x)
     wanted, total = shape_of("reshape", shape), math.prod(x.shape)
-    if min(wanted, default=0) >= 0 and math.prod(wanted) == total:
+    if math.prod(wanted) == total and (not wanted or min(wanted) >= 0):
         return (x,), {"shape": wanted}
     known = math.prod(size for size in wanted if size != -1)
     if wanted.count(-1) > 1 or min(wanted, default=0) < -1:
