@@ -1,11 +1,11 @@
 """Layers after layers."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import overload
 
-from minigrad.errors import ArgumentError, MinigradError, OperandError
-from minigrad.nn.fusion import first_step
+from minigrad.errors import ArgumentError, OperandError
+from minigrad.nn.fusion import advance
 from minigrad.nn.module import Module
 from minigrad.ops.checks import one_axis
 from minigrad.tensor import Tensor
@@ -47,23 +47,11 @@ class Sequential(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Feed each module with the result of the one before; chains that one op computes go through it."""
-        layers = list(self)
+        layers = [*iter(self)]  # not list(self), which asks for the length first
         while layers:
-            count, call = first_step(layers)
-            x = call(x) if count == 1 else _in_one_op(call, layers[:count], x)
+            count, x = advance(layers, x)
             del layers[:count]
         return x
-
-
-def _in_one_op(call: Callable[[Tensor], Tensor], layers: Sequence[Module], x: Tensor) -> Tensor:
-    """What the op for all these layers gives. Where it refuses, the layer that is to blame is to say so itself."""
-    try:
-        return call(x)
-    except MinigradError:
-        pass
-    for layer in layers:
-        x = layer(x)
-    return x
 
 
 class Flatten(Module):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from minigrad import ops
+from minigrad.errors import MinigradError
 from minigrad.nn.activation import ReLU
 from minigrad.nn.conv import Conv2d
 from minigrad.nn.module import Module
@@ -13,20 +14,24 @@ from minigrad.tensor import Tensor
 ONE, NONE = (1, 1), (0, 0)
 
 
-Step = tuple[int, Callable[[Tensor], Tensor]]
-"""How many layers, and what computes them."""
+Step = tuple[int, Tensor]
+"""How many layers were computed, and what they give."""
 
 
-def first_step(layers: Sequence[Module]) -> Step:
-    """Find the longest chain at the beginning of some layers that one op computes: at least the first layer.
+def advance(layers: Sequence[Module], x: Tensor) -> Step:
+    """Compute the longest chain at the beginning of some layers that one op computes: at least the first layer.
 
-    >>> count, call = first_step([nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()])
-    >>> count, call(mg.ones((1, 1, 6, 6))).shape
+    >>> layers = [nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()]
+    >>> count, y = advance(layers, mg.ones((1, 1, 6, 6)))
+    >>> count, y.shape
     (3, (1, 2, 2, 2))
     """
-    find = FINDERS.get(type(layers[0]))
-    step = find(layers) if find else None
-    return step or (1, layers[0])
+    together = TOGETHER.get(type(layers[0]))
+    try:
+        step = together(layers, x) if together else None
+    except MinigradError:  # the layer that is to blame is to say so itself
+        step = None
+    return step or (1, layers[0](x))
 
 
 def _kinds(layers: Sequence[Module]) -> list[type | None]:
@@ -34,8 +39,8 @@ def _kinds(layers: Sequence[Module]) -> list[type | None]:
     return [None if "forward" in vars(layer) else type(layer) for layer in layers]
 
 
-def conv_pool(layers: Sequence[Module]) -> Step | None:
-    """Find a convolution, a max-pooling and perhaps a ReLU (before or after it): `minigrad.conv2d_pool`."""
+def conv_pool(layers: Sequence[Module], x: Tensor) -> Step | None:
+    """Compute a convolution, a max-pooling and perhaps a ReLU (before or after it): `minigrad.conv2d_pool`."""
     kinds = _kinds(layers[:3])
     if kinds[:2] == [Conv2d, MaxPool2d]:
         pool, relu, count = layers[1], kinds[2:] == [ReLU], 2 + (kinds[2:] == [ReLU])
@@ -51,18 +56,18 @@ def conv_pool(layers: Sequence[Module]) -> Step | None:
     if not plain or pool.stride != window or window[0] * window[1] > ops.MOST_PLACES:
         return None
     options = {"pool": window, "relu": relu, "padding": conv.padding, "groups": conv.groups}
-    return count, lambda x: ops.conv2d_pool(x, conv.weight, conv.bias, **options)
+    return count, ops.conv2d_pool(x, conv.weight, conv.bias, **options)
 
 
-def norm_relu(layers: Sequence[Module]) -> Step | None:
-    """Find batch-normalisation and a ReLU: `minigrad.batch_norm`."""
+def norm_relu(layers: Sequence[Module], x: Tensor) -> Step | None:
+    """Compute batch-normalisation and a ReLU: `minigrad.batch_norm`."""
     norm = layers[0]
-    return (2, lambda x: norm(x, relu=True)) if _kinds(layers[:2]) == [type(norm), ReLU] else None
+    return (2, norm(x, relu=True)) if _kinds(layers[:2]) == [type(norm), ReLU] else None
 
 
-FINDERS: dict[type, Callable[[Sequence[Module]], Step | None]] = {
+TOGETHER: dict[type, Callable[[Sequence[Module], Tensor], Step | None]] = {
     Conv2d: conv_pool,
     BatchNorm1d: norm_relu,
     BatchNorm2d: norm_relu,
 }
-"""What looks for chains that begin with a layer of that class."""
+"""What computes chains that begin with a layer of that class; None where it finds none."""

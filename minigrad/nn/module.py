@@ -6,7 +6,6 @@ tensor, such as an activation that `forward` left for later, is no part of the m
 """
 
 import copy
-import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
@@ -68,13 +67,6 @@ def _named(x: Tensor, name: str) -> str:
     return name + text.replace("\n ", "\n" + " " * (len(name) - len("tensor") + 1))
 
 
-class _Calls(threading.local):
-    depth = 0
-
-
-_calls = _Calls()
-
-
 class Module:
     """The base of layers and models. A subclass writes `forward`; nothing else is asked of it.
 
@@ -100,17 +92,17 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run `forward`; an error is noted with the path of the module in which it happened."""
-        _calls.depth += 1
         try:
             return self.forward(*args, **kwargs)
         except MinigradError as error:
-            culprit = vars(error).setdefault("module", self)
-            if _calls.depth == 1:
-                path = next((name for name, module in self.named_modules() if module is culprit), "")
-                error.add_note(f"in {path or 'the model'}: {culprit.describe()}")
+            known = vars(error)
+            culprit = known.setdefault("module", self)
+            path = next((name for name, module in self.named_modules() if module is culprit), "")
+            if "place" in known:  # in a module below: its path begins here now
+                error.__notes__.remove(known["place"])
+            known["place"] = f"in {path or 'the model'}: {culprit.describe()}"
+            error.add_note(known["place"])
             raise
-        finally:
-            _calls.depth -= 1
 
     # ---- parts -------------------------------------------------------------------------------------------------------
 

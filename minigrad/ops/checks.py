@@ -227,15 +227,12 @@ def number(op: str, name: str, value: Any) -> float:
 def pair(op: str, name: str, value: Any, minimum: int) -> tuple[int, int]:
     """An int or two of them, for height and width."""
     values = value if isinstance(value, (tuple, list)) else (value, value)
-    if (
-        len(values) == 2
-        and values[0].__class__ is values[1].__class__ is int
-        and minimum <= min(values) <= max(values) <= FAR
-    ):
-        return values[0], values[1]
     if len(values) != 2:
         raise ArgumentError(f"{op}: {name} = {value} is neither an integer nor a pair")
-    height, width = (integer(op, name, one) for one in values)
+    height, width = values
+    if height.__class__ is width.__class__ is int and minimum <= height <= FAR and minimum <= width <= FAR:
+        return height, width
+    height, width = integer(op, name, height), integer(op, name, width)
     if min(height, width) < minimum:
         raise ArgumentError(f"{op}: {name} = {value} is less than {minimum}")
     return min(height, FAR), min(width, FAR)

@@ -27,13 +27,12 @@ def settings(op: str, stride: Any, padding: Any, dilation: Any, groups: Any) -> 
 
 
 def arrays(op: str, names: tuple[str, str], values: tuple[Any, Any], letters: tuple[str, str]) -> list[Any]:
-    """Two float tensors with as many axes as letters."""
-    inputs = operands(op, names, values)
-    wanted = [letter.count(" ") + 1 for letter in letters]
-    if [len(value.shape) for value in inputs] == wanted and inputs[0].dtype.kind == "f":
+    """Two float tensors with as many axes as letters, of which both have the same number."""
+    inputs, count = operands(op, names, values), letters[0].count(" ") + 1
+    if len(inputs[0].shape) == len(inputs[1].shape) == count and inputs[0].dtype.kind == "f":
         return inputs
     rows = [(name, letter, value) for name, letter, value in zip(names, letters, inputs, strict=True)]
-    for (name, letter, value), count in zip(rows, wanted, strict=True):
+    for name, letter, value in rows:
         ndim = len(value.shape)
         hint = "one image needs a batch axis: x.expand_dims(axis=0)" if ndim == count - 1 else ""
         require(ndim == count, ShapeError, f"{op}: {name} has {ndim} axes, not the {count} of ({letter})", rows, hint)
@@ -70,17 +69,21 @@ def output_shape(
 
 def images_and_weight(
     op: str, x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: Any
-) -> tuple[list[Any], dict[str, Any], list[Any], tuple[int, ...]]:
-    """The inputs and options of a convolution, its rows for errors, and the shape of its output."""
+) -> tuple[list[Any], dict[str, Any], tuple[int, ...]]:
+    """The inputs and options of a convolution, and the shape of its output."""
     inputs = arrays(op, ("x", "weight"), (x, weight), (X, WEIGHT))
     options = settings(op, stride, padding, dilation, groups)
-    rows = [("x", X, inputs[0]), ("weight", WEIGHT, inputs[1])]
     shapes = inputs[0].shape, inputs[1].shape
     fitted = _fitted(*shapes, *options.values())
     if fitted is None:
-        return inputs, options, rows, output_shape(op, *shapes, rows, options)  # which raises
+        return inputs, options, output_shape(op, *shapes, rows_of(*inputs), options)  # which raises
     shape, options["stride"] = fitted
-    return inputs, options, rows, shape
+    return inputs, options, shape
+
+
+def rows_of(x: Any, weight: Any) -> list[Any]:
+    """The inputs, for errors."""
+    return [("x", X, x), ("weight", WEIGHT, weight)]
 
 
 @functools.lru_cache(maxsize=1 << 10)
@@ -189,7 +192,7 @@ def conv2d(x: Any, weight: Any, /, *, stride: Any = 1, padding: Any = 0, dilatio
     tensor([[[[4., 4.],
               [4., 4.]]]])
     """
-    inputs, options, _, _ = images_and_weight("conv2d", x, weight, stride, padding, dilation, groups)
+    inputs, options, _ = images_and_weight("conv2d", x, weight, stride, padding, dilation, groups)
     return inputs, options
 
 

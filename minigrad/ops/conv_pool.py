@@ -127,16 +127,16 @@ def conv2d_pool(
               [0., 0.]]]])
     """
     op = "conv2d_pool"
-    inputs, options, rows, shape = conv.images_and_weight(op, x, weight, 1, padding, 1, groups)
+    inputs, options, shape = conv.images_and_weight(op, x, weight, 1, padding, 1, groups)
     (_, o, *sides), window = shape, pair(op, "pool", pool, 1)
     if window[0] * window[1] > MOST_PLACES:
         raise ArgumentError(f"{op}: pool = {window} has more than {MOST_PLACES} places")
     if window[0] > sides[0] or window[1] > sides[1]:
         headline = f"{op}: the pooling window {window} does not fit into the convolution's output {tuple(sides)}"
-        raise ShapeError(message(headline, rows))
+        raise ShapeError(message(headline, conv.rows_of(*inputs)))
     shift = full((o,), 0, inputs[0].dtype, inputs[0]) if bias is None else bias
     inputs = operands(op, ("x", "weight", "bias"), (*inputs, shift))
     if inputs[2].shape != (o,):
         raise ShapeError(message(f"{op}: bias does not have the shape ({o},)", [("bias", "o", inputs[2])]))
-    kept = {"padding": options["padding"], "groups": options["groups"]}
-    return inputs, kept | {"pool": window, "relu": bool(relu)}
+    kept = {"padding": options["padding"], "groups": options["groups"], "pool": window, "relu": bool(relu)}
+    return inputs, kept

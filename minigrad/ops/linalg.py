@@ -159,7 +159,7 @@ def linear(x: Any, weight: Any, bias: Any = None, /) -> Any:
     """
     names, values = ("x", "weight", "bias"), (x, weight) if bias is None else (x, weight, bias)
     inputs = operands("linear", names[: len(values)], values, "floating")
-    shapes = [value.shape for value in inputs]
+    shapes = [value._array.shape for value in inputs]
     if len(shapes[0]) and len(shapes[1]) == 2 and shapes[0][-1] == shapes[1][1] and shapes[2:] in ([], [shapes[1][:1]]):
         return inputs, {}
     letters = "... i" if shapes[0] else "", "o i" if len(shapes[1]) == 2 else "", "o"
