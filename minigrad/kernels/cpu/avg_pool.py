@@ -28,7 +28,7 @@ from minigrad.kernels.cpu.lines import (
     up,
     window_reader,
 )
-from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.memory import empty, workspaces
 from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.reduce import SUM, over_axes
 from minigrad.kernels.cpu.simd import (
@@ -66,7 +66,7 @@ def avg_pool2d(
     else:
         window = (h, w), size, kernel_size, stride, padding
         plan, offsets = plan_lines(n * c, *window, (1, 1), 0, x.dtype)
-        lines = empty((threads, plan.band * plan.sw * plan.pitch), x.dtype)
+        lines = workspaces(threads, plan.band * plan.sw * plan.pitch, x.dtype)
         counts = _counts(*window, count_include_pad, x.dtype)
         _windows(stride[1])(
             plan.images * plan.bands, threads, *flat, lines, offsets, kernel_size[0], *counts, tuple(plan)
@@ -97,8 +97,8 @@ def avg_pool2d_input(
     else:
         window = (h, w), size, kernel_size, stride, padding
         plan, tables = _backward_plan(n * c, *window, g.dtype)
-        lines = empty((threads, LINES * plan.pitch), g.dtype)
-        parts = empty((threads, LINES * plan.sw * plan.places), g.dtype)
+        lines = workspaces(threads, LINES * plan.pitch, g.dtype)
+        parts = workspaces(threads, LINES * plan.sw * plan.places, g.dtype)
         shares = [1 / counts for counts in _counts(*window, count_include_pad, g.dtype)]
         _windows_backward(stride[1])(
             plan.images * plan.bands, threads, *flat, lines, parts, *tables, *shares, tuple(plan)

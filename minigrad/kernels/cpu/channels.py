@@ -16,7 +16,7 @@ import numpy.typing as npt
 from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.generic import KERNELS
 from minigrad.kernels.cpu.lines import fill
-from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.memory import empty, workspaces
 from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.simd import broadcast_apart, fma, full, lanes, load, load_at, registers, store_whole
 from minigrad.kernels.cpu.stacks import packers
@@ -92,7 +92,7 @@ def conv2d_weight(
     rows, columns = tile_of_channels(outputs, len(places))
     tiles = -(-outputs // rows), -(-len(places) // columns)
     totals = empty((passes * groups * plan.slices, math.prod(tiles) * rows * columns * lane), g.dtype)
-    scratch = empty((get_num_threads(), plan.together * plan.size), g.dtype)
+    scratch = workspaces(get_num_threads(), plan.together * plan.size, g.dtype)
     flat_g, flat_x = np.ascontiguousarray(g).reshape(-1), np.ascontiguousarray(x).reshape(-1)
     compute = sums_of_channels(lane, vectors, rows, columns)
     compute(len(totals), len(scratch), totals, flat_g, flat_x, scratch, places, plan)

@@ -19,7 +19,7 @@ from minigrad.kernels.cpu import channels as by_channels
 from minigrad.kernels.cpu import depthwise, patches, stacks, sums, winograd, winograd_weight
 from minigrad.kernels.cpu import images as by_images
 from minigrad.kernels.cpu.compiler import jit
-from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.memory import empty, workspaces
 from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.runs import Runs, copy_runs, plan_runs
 from minigrad.kernels.cpu.simd import (
@@ -176,7 +176,7 @@ def _sum_over_taps(x: Array, weights: Sequence[Array], taps: Array, plan: Runs, 
     parts = min(tiles, -(-4 * threads // (n * bands * groups)))  # of the outputs, where the batch is small
     packed, step = pack_weights(weights, groups, rows), groups * tiles * rows * channels
     shares = _shares(plan.channels, step, tuple(math.prod(weight.shape[2:]) for weight in weights))
-    scratch = empty((threads, plan.size), x.dtype)
+    scratch = workspaces(threads, plan.size, x.dtype)
     y = empty((n, groups, len(weights), o // groups, *size), x.dtype)
     flat_y, flat_x = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
     compute = sums_over_taps(lanes(x.dtype), rows, columns)
@@ -342,7 +342,7 @@ def conv2d_weight(
     slices = min(-(-n // together) * -(-oh // plan.rows), -(-PARTS // (groups * passes)))
     whole = -(-rows * columns // lanes(g.dtype)) * lanes(g.dtype)
     totals = empty((slices * passes * groups * tiles * whole,), g.dtype)
-    scratch = empty((get_num_threads(), together * plan.size), x.dtype)
+    scratch = workspaces(get_num_threads(), together * plan.size, x.dtype)
     weight = empty(shape, g.dtype)
     flat_g, flat_x = np.ascontiguousarray(g).reshape(-1), np.ascontiguousarray(x).reshape(-1)
     compute, finish = sums_over_outputs(lanes(g.dtype), rows, columns)

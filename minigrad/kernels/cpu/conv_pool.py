@@ -14,7 +14,7 @@ import numpy.typing as npt
 from minigrad.kernels.cpu import conv, images, runs, sums
 from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.lines import fill, up
-from minigrad.kernels.cpu.memory import empty, zeros
+from minigrad.kernels.cpu.memory import empty, workspaces, zeros
 from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.runs import copy_runs
 from minigrad.kernels.cpu.simd import broadcast, full, is_nan, lanes, registers, select, store, store_at
@@ -57,14 +57,15 @@ def conv2d_pool(
         sizes, wide = (n, groups, depth, o // groups), lanes(x.dtype)
         args = sizes, (image[0], image[1]), (oh, ow), (kh, kw), pool, padding
         plan, taps, *tables = _plan_of_images(*args, wide, rows, threads)
-        scratch = empty((threads, plan.size + plan.room), x.dtype)
-        chosen = empty((threads, plan.room), np.dtype(f"i{x.itemsize}"))
+        scratch = workspaces(threads, plan.size + plan.room, x.dtype)
+        chosen = workspaces(threads, plan.room, np.dtype(f"i{x.itemsize}"))
         compute = maxima_of_images(wide, rows, columns)
         jobs = -(-n // wide) * groups * plan.bands
         compute(jobs, threads, *flat, scratch, chosen, plan, taps, *tables, bounds)
         return y, (winners,)
     plan, taps = _plan(tuple(image), (oh, ow), (kh, kw), pool, padding, depth)
-    scratch = zeros((threads, plan.size), x.dtype)  # lanes beyond a run see it: were it denormal, slowly
+    scratch = workspaces(threads, plan.size, x.dtype)
+    scratch.fill(0)  # lanes beyond a run see it: were it denormal, slowly
     jobs = n * groups * -(-oh // plan.rows)
     maxima(lanes(x.dtype), rows)(jobs, threads, *flat, scratch, plan, taps, groups, o // groups, depth, oh, bounds)
     return y, (winners,)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.generic import quiet
 from minigrad.kernels.cpu.lines import LINES, Plan, band_dealer, end_of, fill, plan_lines, put_lines
-from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.memory import empty, workspaces
 from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.simd import (
     broadcast,
@@ -93,7 +93,7 @@ def _plan(
 
 def _scratch(threads: int, plan: Plan, dtype: Any) -> Array:
     """Memory for two bands a thread, each with two vectors more: a tile may stick out, or its sums need a place."""
-    return empty((threads, 2, plan.span * plan.sw * plan.pitch + 2 * lanes(dtype)), dtype)
+    return workspaces(threads, 2 * (plan.span * plan.sw * plan.pitch + 2 * lanes(dtype)), dtype).reshape(threads, 2, -1)
 
 
 @functools.cache

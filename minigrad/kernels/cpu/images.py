@@ -16,7 +16,7 @@ import numpy.typing as npt
 from minigrad.kernels.cpu import sums
 from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.lines import fill, up
-from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.memory import empty, workspaces
 from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.simd import (
     arrange,
@@ -128,7 +128,7 @@ def _compute(
     weights = [weight] if not adjoint else [weight[:, :, us, vs] for us, vs in met]
     packed = pack_weights(weights, groups, rows)
     y = empty((len(x), o, *size), x.dtype)
-    scratch = empty((threads, plan.size + plan.room), x.dtype)
+    scratch = workspaces(threads, plan.size + plan.room, x.dtype)
     jobs = -(-len(x) // wide) * groups * plan.bands
     flat = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
     sums_over_taps(wide, rows, columns)(jobs, min(threads, jobs), *flat, packed, shares, *tables, scratch, plan)

@@ -28,7 +28,7 @@ from minigrad.kernels.cpu.lines import (
     up,
     window_reader,
 )
-from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.memory import empty, workspaces
 from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.reduce import MAX
 from minigrad.kernels.cpu.simd import (
@@ -76,9 +76,9 @@ def max_pool2d(
         _images(n * c, threads, *flat, h * w)
     else:
         plan, tables = _plan(n * c, *window, x.dtype)
-        lines = empty((threads, plan.span * plan.sw * plan.pitch), x.dtype)
-        best = empty((threads, plan.span * plan.wide), x.dtype)
-        chosen = empty((threads, plan.span * plan.wide), tables[-1].dtype)
+        lines = workspaces(threads, plan.span * plan.sw * plan.pitch, x.dtype)
+        best = workspaces(threads, plan.span * plan.wide, x.dtype)
+        chosen = workspaces(threads, plan.span * plan.wide, tables[-1].dtype)
         _windows(stride[1])(plan.images * plan.bands, threads, *flat, lines, best, chosen, *tables, tuple(plan))
     return y, (taps,)
 

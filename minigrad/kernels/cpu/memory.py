@@ -28,6 +28,7 @@ Array = npt.NDArray[Any]
 SMALL = 1 << 15  # bytes, below which the C library is as fast
 MODEST = 1 << 26  # bytes that may be kept in any case
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+APART = 1 << 14  # bytes between what threads write: processors fetch ahead, up to pages beyond what a thread reads
 
 
 def empty(shape: tuple[int, ...], dtype: type | np.dtype) -> Array:
@@ -55,6 +56,14 @@ def zeros(shape: tuple[int, ...], dtype: type | np.dtype) -> Array:
     array = empty(shape, dtype)
     array.fill(0)
     return array
+
+
+def workspaces(threads: int, size: int, dtype: type | np.dtype) -> Array:
+    """Return an array of any contents: a row a thread, of at least `size` elements, none of them near another row's.
+
+    A processor that fetched ahead what another thread writes would take it away from that thread.
+    """
+    return empty((threads, size + (APART // np.dtype(dtype).itemsize if size and threads > 1 else 0)), dtype)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.generic import KERNELS
-from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.memory import empty, workspaces
 from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.simd import (
     BYTES,
@@ -122,11 +122,11 @@ def _multiply(
     multiply, turn = _multiplier(x.itemsize)
     out = empty(shape, x.dtype)
     flat = out.ravel()
-    scratch = empty((threads * size,), x.dtype) if size else flat
+    scratch = workspaces(threads, size, x.dtype)
     if not turned:
-        multiply(jobs, threads, flat, x, y, scratch, size, plan)
+        multiply(jobs, threads, flat, x, y, scratch, plan)
         return out
-    multiply(jobs, threads, flat, y, x, scratch, size, plan)
+    multiply(jobs, threads, flat, y, x, scratch, plan)
     out = empty(shape, x.dtype)
     turn(pieces * sizes[0], 1, out.ravel(), flat, shape[-2], shape[-1])
     return out
@@ -197,9 +197,9 @@ def _multiplier(itemsize: int) -> tuple[Callable[..., None], Callable[..., None]
 
     @shared
     def multiply(
-        thread: Any, first: Any, stop: Any, out: Any, x: Any, y: Any, scratch: Any, size: Any, numbers: Any
+        thread: Any, first: Any, stop: Any, out: Any, x: Any, y: Any, scratch: Any, numbers: Any
     ) -> None:  # fmt: skip
-        plan, packed = Plan(*to_fixed_tuple(numbers, SIZE)), scratch[thread * size : (thread + 1) * size]  # type: ignore[call-arg]
+        plan, packed = Plan(*to_fixed_tuple(numbers, SIZE)), scratch[thread]  # type: ignore[call-arg]
         for job in range(first, stop):
             multiply_block(out, x, y, packed, plan, job)
 

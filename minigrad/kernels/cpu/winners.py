@@ -16,7 +16,7 @@ import numpy.typing as npt
 from minigrad.kernels.cpu import conv
 from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.lines import fill, up
-from minigrad.kernels.cpu.memory import empty, zeros
+from minigrad.kernels.cpu.memory import empty, workspaces, zeros
 from minigrad.kernels.cpu.parallel import kernel, parallel_for
 from minigrad.kernels.cpu.simd import (
     BYTES,
@@ -96,8 +96,8 @@ def conv2d_pool_backward(
     threads, taps = get_num_threads(), o * weight.shape[2] * plan.pitch
     by_x = empty(x.shape if needs[0] else (0,), x.dtype)
     by_weight, by_bias = empty((plan.slices, taps if needs[1] else 0), x.dtype), zeros((plan.slices, o + 1), x.dtype)
-    scratch = empty((threads, up(2 * plan.size, BYTES)), x.dtype)
-    found = empty((threads, plan.outputs * (len(corners) + 1)), np.int64)
+    scratch = workspaces(threads, up(2 * plan.size, BYTES), x.dtype)
+    found = workspaces(threads, plan.outputs * (len(corners) + 1), np.int64)
     last, total, bias = zeros((taps,), x.dtype), empty(weight.shape, x.dtype), empty((o + 1,), x.dtype)
     compute(
         threads, total, bias, by_x.reshape(-1), by_weight, by_bias, np.ascontiguousarray(g).reshape(-1),

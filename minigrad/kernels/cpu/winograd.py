@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from minigrad.kernels.cpu import precision
 from minigrad.kernels.cpu.compiler import jit
-from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.memory import empty, workspaces
 from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.simd import (
     arrange,
@@ -101,7 +101,7 @@ def correlate(x: Array, weight: Array, size: Pair, padding: Pair, groups: int, w
     panels = groups * -(-plan.total // panel)
     parts = min(tiles, -(-4 * threads // panels))  # of the outputs, where squares are few
     packed = empty((groups * tiles * elements * channels * rows,), x.dtype)
-    scratch = empty((threads, (elements * (channels + rows) + 1) * pitch + width), x.dtype)
+    scratch = workspaces(threads, (elements * (channels + rows) + 1) * pitch + width, x.dtype)
     y, finite = empty((n, o, *size), x.dtype), np.ones(threads, np.bool_)
     transform_weights, multiply = products_of_squares(width, rows, columns, m)
     transform_weights(groups * tiles, threads, packed, np.ascontiguousarray(weight).reshape(-1), plan)
@@ -194,7 +194,7 @@ def products_of_squares(lanes: int, rows: int, columns: int, m: int) -> tuple[Ca
         count, tiles = min(plan.panel, plan.total - first), -(-plan.outputs // rows)
         sums = elements * plan.channels * plan.pitch  # where the scratch has products
         zeros = sums + elements * rows * plan.pitch  # and zeros, unless a result is not finite
-        scratch[zeros:] = 0
+        scratch[zeros : zeros + plan.pitch] = 0
         transform_images(scratch, x, plan, group, first, count)
         for tile in range(part * tiles // parts, (part + 1) * tiles // parts):
             sum_products(scratch, sums, weight, (group * tiles + tile) * elements * plan.channels * rows, plan)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from minigrad.kernels.cpu import precision, winograd
 from minigrad.kernels.cpu.compiler import jit
-from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.memory import empty, workspaces
 from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.simd import (
     arrange,
@@ -101,7 +101,7 @@ def weight_gradient(g: Array, x: Array, shape: tuple[int, ...], padding: Pair, g
         return None
     rows, columns = tile_of_sums(o // groups, -(-channels // width))
     plan = plan_bands(g.shape, x.shape, padding, groups, m, rows, columns * width, width)
-    scratch = empty((get_num_threads(), plan.size), x.dtype)
+    scratch = workspaces(get_num_threads(), plan.size, x.dtype)
     totals = empty((plan.slices, groups, plan.tiles, plan.wide, rows, (m + 2) ** 2), x.dtype)
     weight = empty(shape, x.dtype)
     multiply, finish = sums_over_squares(width, rows, columns, m)
