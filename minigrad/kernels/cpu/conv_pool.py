@@ -109,11 +109,11 @@ def winner_of_places(product: Callable[..., Any], rows: int, columns: int, integ
         x: Any, start: Any, taps: Any, weight: Any, first: Any, bias: Any, output: Any, bounds: Any
     ) -> Any:  # fmt: skip
         depth, at_once, relu = bounds
-        zero = full(weight.dtype.type(0), 1, 1)
-        best = full(weight.dtype.type(-np.inf), rows, columns)
+        zero = weight.dtype.type(0)
+        best = full(zero if relu else weight.dtype.type(-np.inf), rows, columns)
         winner = full(integer(0), rows, columns)
         for r in range(len(taps) // depth):
-            total = full(weight.dtype.type(0), rows, columns)
+            total = full(zero, rows, columns)
             for k in range(0, depth, at_once):  # of a run's last vectors all lanes: what they see is in the copy
                 count = min(at_once, depth - k)
                 total = total + product(x, start, taps[r * depth + k :], weight, first + k * rows, count)
@@ -121,8 +121,7 @@ def winner_of_places(product: Callable[..., Any], rows: int, columns: int, integ
             wins = (total > best) | is_nan(total)
             best, winner = select(wins, total, best), select(wins, full(integer(r), 1, 1), winner)
         if relu:
-            winner = select(best > zero, winner, full(integer(LOSER), 1, 1))
-            best = select((best > zero) | is_nan(best), best, zero)
+            winner = select(best > full(zero, 1, 1), winner, full(integer(LOSER), 1, 1))
         return best, winner
 
     return compare
