@@ -371,7 +371,7 @@ def pull(
     found = {
         node.age: (node, g._array if plain else g) for node, g in cotangents.items() if useful is None or node in useful
     }
-    ages = list(found)
+    ages = [age for age, (node, _) in found.items() if node.op is not None]  # leaves wait until the end
     heapify(ages)
     reached: dict[Node, Any] = {}
     with recording(create_graph):
@@ -383,10 +383,7 @@ def pull(
                 continue
             if hooks:
                 g = through_hooks(node, g)
-            if op is None:
-                reached[node] = g
-                continue
-            if node.saved is None:
+            if op is None or node.saved is None:
                 node.complain()
             if useful is not None:
                 parents = tuple([parent if parent in useful else None for parent in parents])
@@ -398,13 +395,16 @@ def pull(
                 age = parent.age
                 if age not in found:
                     found[age] = parent, cotangent
-                    heappush(ages, age)
+                    if parent.op is not None:
+                        heappush(ages, age)
                 elif plain:
                     found[age] = parent, ADD[cotangent.__class__](found[age][1], cotangent)
                 else:
                     found[age] = parent, found[age][1] + cotangent
             if free:
                 node.saved = None
+        for leaf, g in found.values():
+            reached[leaf] = through_hooks(leaf, g) if hooks and leaf not in ends else g
     return {node: wrap(g) for node, g in reached.items()} if plain else reached
 
 

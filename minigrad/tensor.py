@@ -76,7 +76,7 @@ class Tensor(graph.Variable, metaclass=_Made):
         """
         if self.size != 1:
             raise ShapeError(f"item: {self.size} elements, not 1, in shape {shape_text(self.shape)}")
-        return self.detach().numpy().item()
+        return kernels.backend(self.device).to_numpy(self._array).item()
 
     def tolist(self) -> Any:
         """The values as nested lists of python scalars."""
@@ -175,7 +175,7 @@ class Tensor(graph.Variable, metaclass=_Made):
         found = graph.pull({self._node: seed}, create_graph=create_graph, free=not keep)
         with _accumulating, graph.recording(create_graph):
             for leaf, g in found.items():
-                leaf.grad = Tensor._wrap(g._array, g._node) if leaf.grad is None else leaf.grad + g
+                leaf.grad = graph.wrap(g._array, g._node) if leaf.grad is None else leaf.grad + g
 
     def register_hook(self, hook: "Callable[[Tensor], Tensor | None]") -> "HookHandle":
         """Call `hook` with the gradient of this tensor, once a sweep, when all that adds to it has come together.

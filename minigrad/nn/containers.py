@@ -69,7 +69,9 @@ class Flatten(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n ...) -> (n size)."""
-        start, end = one_axis("Flatten", self.start_dim, x.ndim, x), one_axis("Flatten", self.end_dim, x.ndim, x)
+        shape = x.shape
+        start = one_axis("Flatten", self.start_dim, len(shape), x)
+        end = one_axis("Flatten", self.end_dim, len(shape), x)
         if end < start:
             raise ArgumentError(f"Flatten: end_dim = {self.end_dim} comes before start_dim = {self.start_dim}")
-        return x.reshape((*x.shape[:start], math.prod(x.shape[start : end + 1]), *x.shape[end + 1 :]))
+        return x.reshape((*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]))

@@ -123,7 +123,7 @@ def _check_settings(logits: Tensor, labels: Tensor, weight: Tensor | None, label
 
 
 def _check_probabilities(loss: str, name: str, values: Tensor) -> None:
-    require_within(values, 0, 1, ArgumentError, f"{loss}: {name} {{}} is not in [0, 1]")
+    require_within(values, 0, 1, ArgumentError, lambda: f"{loss}: {name} {{}} is not in [0, 1]")
 
 
 def _rows(loss: str, *rows: Row) -> list[Row]:

@@ -262,20 +262,18 @@ def require(condition: bool, error: type[Exception], headline: str, rows: Sequen
         raise error(message(headline, rows, hint))
 
 
-def require_within(
-    values: Any, low: Any, high: Any, error: type[Exception], headline: str, rows: Sequence[Any] = ()
-) -> None:
-    """Raise unless all values are in [low, high]; `headline` has a place for one that is not.
+def require_within(values: Any, low: Any, high: Any, error: type[Exception], complaint: Callable[[], str]) -> None:
+    """Raise unless all values are in [low, high]; the complaint has a place for one that is not.
 
     A device that looks at them later (`check_within`) lets whoever waits for it next know.
     """
     array = values._array
     if _looks_later(array.__class__):
-        text = message(headline, rows)  # written now: what the rows name should not be kept until then
+        text = complaint()  # written now: what it tells of should not be kept until then
         CHECK_WITHIN[array.__class__](array, low=low, high=high, complain=lambda wrong: error(text.format(wrong)))
     elif array.size and not (array.min() >= low and array.max() <= high):
         wrong = array[~((array >= low) & (array <= high))]
-        raise error(message(headline, rows).format(wrong[0].item()))
+        raise error(complaint().format(wrong[0].item()))
 
 
 @functools.cache

@@ -345,7 +345,8 @@ def one_hot(labels: Any, /, classes: int, *, dtype: Any = float32) -> Any:
     kind, count = variable("one_hot", "labels", labels).dtype, integer("one_hot", "classes", classes)
     require(kind.kind in "iu", DtypeError, f"one_hot: labels of dtype {kind} are not integers")
     require(count >= 0, ArgumentError, f"one_hot: classes = {count} is negative")
-    require_within(labels, 0, count - 1, ArgumentError, f"one_hot: label {{}} is not one of the {count} classes")
+    complaint = lambda: f"one_hot: label {{}} is not one of the {count} classes"
+    require_within(labels, 0, count - 1, ArgumentError, complaint)
     return (labels,), {"classes": count, "dtype": as_dtype(dtype)}
 
 
@@ -481,6 +482,6 @@ def _places(op: str, indices: Any, axis: int, shape: tuple[int, ...], x: Any) ->
     headline = f"{op}: sizes differ off axis {at}, {shape} and {own}"
     require(same, ShapeError, headline, [("x", "", x), ("indices", "", indices)])
     indices, size = indices.astype(int64), shape[at]
-    headline = f"{op}: index {{}} is out of range for axis {at} with size {size}"
-    require_within(indices, -size, size - 1, IndexingError, headline)
+    complaint = lambda: f"{op}: index {{}} is out of range for axis {at} with size {size}"
+    require_within(indices, -size, size - 1, IndexingError, complaint)
     return at, indices._array

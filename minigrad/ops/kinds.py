@@ -253,6 +253,7 @@ def _binary(op: Elementwise) -> Callable[[Any, Any], Any]:
                 (x, y), _ = op.bind(x, y)
                 array, parent = x._array, x._node
                 other, parent2 = y._array, y._node
+                dtype = array.dtype
             if device is not other.__class__:
                 graph.unwrap(op, (x, y))  # says that the devices differ
             out = op.kernel[device](array, other)
@@ -263,7 +264,7 @@ def _binary(op: Elementwise) -> Callable[[Any, Any], Any]:
         if (parent is not None or parent2 is not None) and is_recording():
             node = Node()
             node.op, node.parents = op, (parent, parent2)
-            node.shape, node.dtype = out.shape, array.dtype
+            node.shape, node.dtype = out.shape, dtype
             node.age = -next(birth)
             if op.reads:
                 keep_x, keep_y, keep_out = op.kept[parent is not None][parent2 is not None]

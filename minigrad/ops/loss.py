@@ -100,8 +100,12 @@ def softmax_cross_entropy(logits: Any, labels: Any, /, *, reduction: str = "none
         raise ArgumentError(f"softmax_cross_entropy: reduction = {reduction!r} is not one of {names}")
     classes = _check(variable("softmax_cross_entropy", "logits", logits), labels)
     places = labels if labels.dtype == int64 else labels.astype(int64)
-    headline = f"softmax_cross_entropy: label {{}} is not one of the c={classes} classes"
-    require_within(labels, 0, classes - 1, ArgumentError, headline, _rows(logits, labels))
+
+    def complaint() -> str:
+        headline = f"softmax_cross_entropy: label {{}} is not one of the c={classes} classes"
+        return message(headline, _rows(logits, labels))
+
+    require_within(labels, 0, classes - 1, ArgumentError, complaint)
     return (logits if is_floating(logits.dtype) else logits.astype(float32), places), {"reduction": reduction}
 
 

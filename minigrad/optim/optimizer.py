@@ -62,8 +62,9 @@ class Optimizer:
         self.steps += 1
         with no_grad():
             for parameter, state in zip(self.parameters, self.state, strict=True):
-                if parameter.grad is not None:
-                    parameter.assign(self.update(parameter.detach(), parameter.grad, state))
+                g = parameter.grad
+                if g is not None:
+                    parameter.assign(self.update(parameter.detach(), g, state))
 
     def update(self, x: Tensor, g: Tensor, state: dict[str, Tensor]) -> Tensor:
         """The parameter's next values, from its values, its gradient and its state, which is brought up to date."""
@@ -97,5 +98,5 @@ class Optimizer:
 
 def in_one_pass(kernel: str, *tensors: Tensor, **settings: Any) -> list[Tensor]:
     """What the kernel of a step makes of tensors of one device: new values for all of them but the gradient."""
-    step = kernels.kernel(kernel, tensors[0]._array.__class__)
-    return list(map(wrap, step(*[x._array for x in tensors], **settings)))
+    arrays = [x._array for x in tensors]
+    return [wrap(new) for new in kernels.kernel(kernel, arrays[0].__class__)(*arrays, **settings)]

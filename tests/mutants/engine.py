@@ -73,7 +73,7 @@ MUTANTS = (
     Mutant(
         "backward: .grad",
         "a second backward replaces what the first left in .grad",
-        edit(Tensor.backward, "Tensor._wrap(g._array, g._node) if leaf.grad is None else leaf.grad + g", "g"),
+        edit(Tensor.backward, "graph.wrap(g._array, g._node) if leaf.grad is None else leaf.grad + g", "g"),
         ("test_graph",),
     ),
     Mutant(

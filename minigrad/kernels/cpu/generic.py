@@ -30,13 +30,13 @@ def _compiled(name: str, *arrays: Array) -> Array | None:
 
 _QUIET = contextvars.Context()  # in which numpy gives IEEE results and no warnings
 _QUIET.run(np.seterr, all="ignore")
-_quietly = _QUIET.run
+quietly = _QUIET.run
 
 
 def quiet(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
     """Call a function without numpy's warnings, for a tenth of what `np.errstate` costs."""
     try:
-        return _quietly(function, *args, **options)
+        return quietly(function, *args, **options)
     except RuntimeError:  # a context is entered once at a time, and another thread is inside
         return _QUIET.copy().run(function, *args, **options)
 
@@ -71,7 +71,7 @@ def _ufunc(function: np.ufunc, name: str = "") -> None:
         if x.nbytes >= LARGE:
             return large(x)
         try:
-            out = _quietly(function, x)
+            out = quietly(function, x)
         except RuntimeError:
             out = quiet(function, x)
         return out if out.__class__ is Array else np.asarray(out)
@@ -80,7 +80,7 @@ def _ufunc(function: np.ufunc, name: str = "") -> None:
         if x.nbytes >= LARGE or y.nbytes >= LARGE:
             return large(x, y)
         try:  # as `quiet` does, without its call
-            out = _quietly(function, x, y)
+            out = quietly(function, x, y)
         except RuntimeError:
             out = quiet(function, x, y)
         return out if out.__class__ is Array else np.asarray(out)
@@ -167,7 +167,7 @@ def sum(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
     if x.size > 1024 and dtype.char == "f" and not (x.ndim - 1 in axis and x.flags.c_contiguous):
         dtype = np.dtype(np.float64) if math.prod(x.shape[i] for i in axis) > 1024 else dtype
     try:
-        out = _quietly(_add_up, x, axis, dtype, None, keepdims)
+        out = quietly(_add_up, x, axis, dtype, None, keepdims)
     except RuntimeError:
         out = quiet(_add_up, x, axis, dtype, None, keepdims)
     return np.asarray(out, x.dtype)
@@ -321,7 +321,7 @@ def scalar(value: float, dtype: np.dtype) -> Array:
 def full(*, shape: tuple[int, ...], value: float, dtype: np.dtype) -> Array:
     """An array filled with one value."""
     try:
-        scalar = _quietly(np.array, value, dtype)
+        scalar = quietly(np.array, value, dtype)
     except RuntimeError:
         scalar = quiet(np.array, value, dtype)
     if not shape:

@@ -18,7 +18,8 @@ def get_num_threads() -> int:
 
 def sharing(elements: int) -> int:
     """Return how many threads are worth starting for so many elements, with little to do for each."""
-    return min(get_num_threads(), max(1, elements >> 15))
+    most = elements >> 15
+    return min(get_num_threads(), most) if most > 1 else 1
 
 
 def choose(count: int | None) -> None:
