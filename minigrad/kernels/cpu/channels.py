@@ -14,13 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from minigrad.kernels.cpu.compiler import jit
-from minigrad.kernels.cpu.generic import KERNELS
 from minigrad.kernels.cpu.lines import fill
 from minigrad.kernels.cpu.memory import empty, workspaces
 from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.simd import broadcast_apart, fma, full, lanes, load, load_at, registers, store_whole
 from minigrad.kernels.cpu.stacks import packers
-from minigrad.kernels.cpu.threads import get_num_threads
+from minigrad.kernels.cpu.threads import get_num_threads, sharing
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
@@ -82,49 +81,59 @@ def conv2d_weight(
     g: Array, x: Array, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> Array:
     """Apply the adjoint of weight -> conv2d(x, weight): see `reference.conv2d_weight`; nothing may be empty."""
-    lane, outputs, taps = lanes(g.dtype), shape[0] // groups, math.prod(shape[2:])
-    vectors = -(-shape[1] // lane)
-    passes = -(-vectors // VECTORS)
-    vectors = -(-vectors // passes)
-    plan = _plan(g.shape, x.shape, shape, stride, padding, dilation, groups, passes, vectors * lane)
-    u, v, c = np.ogrid[: shape[2], : shape[3], :vectors]
-    places = (((u * dilation[0] * plan.pitch + v * dilation[1]) * vectors + c) * lane).reshape(-1)
-    rows, columns = tile_of_channels(outputs, len(places))
-    tiles = -(-outputs // rows), -(-len(places) // columns)
-    totals = empty((passes * groups * plan.slices, math.prod(tiles) * rows * columns * lane), g.dtype)
-    scratch = workspaces(get_num_threads(), plan.together * plan.size, g.dtype)
+    job, threads = _plan(g.shape, x.shape, shape, stride, padding, dilation, groups, g.dtype), get_num_threads()
+    plan, totals, weight = job.plan, empty(job.totals, g.dtype), empty(shape, g.dtype)
+    scratch = workspaces(threads, plan.together * plan.size, g.dtype)
     flat_g, flat_x = np.ascontiguousarray(g).reshape(-1), np.ascontiguousarray(x).reshape(-1)
-    compute = sums_of_channels(lane, vectors, rows, columns)
-    compute(len(totals), len(scratch), totals, flat_g, flat_x, scratch, places, plan)
-    sums = KERNELS["sum"](totals.reshape(passes * groups, plan.slices, -1), axis=(1,), keepdims=False)
-    found = sums.reshape(passes, groups, *tiles, rows, columns, lane).transpose(1, 2, 4, 0, 3, 5, 6)
-    found = found.reshape(groups, tiles[0] * rows, passes, tiles[1] * columns, lane)
-    found = found[:, _found(outputs, rows)][:, :, :, _found(len(places), columns)]
-    found = found.reshape(groups * outputs, passes, taps, vectors * lane).swapaxes(2, 3)
-    return np.ascontiguousarray(found.reshape(shape[0], -1, taps)[:, : shape[1]]).reshape(shape)
+    job.compute(len(totals), threads, totals, flat_g, flat_x, scratch, job.places, plan)
+    job.finish(job.tiles, sharing(totals.size), weight.reshape(-1), totals, len(job.places), plan)
+    return weight
 
 
+class Job(NamedTuple):
+    """What the shapes of a call say.
+
+    compute, finish
+        The kernels: sums over slices of the positions, and sums of those.
+    totals, tiles
+        The shape of the slices' sums, and how many tiles of outputs all passes have.
+    places, plan
+        Where taps see the channels of a position, and how all is cut.
+    """
+
+    compute: Callable[..., None]
+    finish: Callable[..., None]
+    totals: Pair
+    tiles: int
+    places: Array
+    plan: Plan
+
+
+@functools.lru_cache(maxsize=256)
 def _plan(
     g: tuple[int, ...], x: tuple[int, ...], weight: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair,
-    groups: int, passes: int, wide: int,
-) -> Plan:  # fmt: skip
-    (n, o, oh, ow), (h, w), (channels, kh, kw) = g, x[2:], weight[1:]
-    rows = min(oh, max(1, POSITIONS // ow))
-    rows = -(-oh // -(-oh // rows))  # bands of about the same height
-    together = max(1, min(n, POSITIONS // (rows * ow)))
-    span = (rows - 1) * stride[0] + (kh - 1) * dilation[0] + 1
+    groups: int, dtype: Any,
+) -> Job:  # fmt: skip
+    (n, o, oh, ow), (h, w), (channels, kh, kw), lane = g, x[2:], weight[1:], lanes(dtype)
+    vectors = -(-channels // lane)
+    passes = -(-vectors // VECTORS)
+    vectors = -(-vectors // passes)
+    band = min(oh, max(1, POSITIONS // ow))
+    band = -(-oh // -(-oh // band))  # bands of about the same height
+    together = max(1, min(n, POSITIONS // (band * ow)))
+    span = (band - 1) * stride[0] + (kh - 1) * dilation[0] + 1
     pitch = max(padding[1] + w, (ow - 1) * stride[1] + (kw - 1) * dilation[1] + 1)
-    slices = min(-(-n // together) * -(-oh // rows), -(-PARTS // (groups * passes)))
-    return Plan(
+    slices = min(-(-n // together) * -(-oh // band), -(-PARTS // (groups * passes)))
+    plan = Plan(
         *(n, groups, o // groups, channels, h, w, oh, ow, *stride, *padding),
-        *(rows, together, span, pitch, span * pitch * wide, passes, slices),
+        *(band, together, span, pitch, span * pitch * vectors * lane, passes, slices),
     )
-
-
-def _found(count: int, step: int) -> Array:
-    """Where each of `count` things is among those of tiles of `step`, the last of which begins where it fits."""
-    thing = np.arange(count)
-    return thing + np.maximum(thing // step * step - (count - step), 0)
+    u, v, c = np.ogrid[:kh, :kw, :vectors]
+    places = (((u * dilation[0] * pitch + v * dilation[1]) * vectors + c) * lane).reshape(-1)
+    rows, columns = tile_of_channels(plan.outputs, len(places))
+    tiles = -(-plan.outputs // rows)
+    totals = passes * groups * slices, tiles * -(-len(places) // columns) * rows * columns * lane
+    return Job(*sums_of_channels(lane, vectors, rows, columns), totals, passes * groups * tiles, places, plan)
 
 
 @functools.cache
@@ -140,7 +149,9 @@ def tile_of_channels(outputs: int, vectors: int) -> Pair:
 
 
 @functools.cache
-def sums_of_channels(lanes: int, vectors: int, rows: int, columns: int) -> Callable[..., None]:
+def sums_of_channels(
+    lanes: int, vectors: int, rows: int, columns: int
+) -> tuple[Callable[..., None], Callable[..., None]]:
     """Compile `conv2d_weight` for vectors of channels in a copy, and tiles of outputs by such vectors.
 
     Where tiles do not fit, the last one begins earlier, and what it shares with the one before is computed twice.
@@ -213,4 +224,35 @@ def sums_of_channels(lanes: int, vectors: int, rows: int, columns: int) -> Calla
             total = fma(broadcast_apart(g, at + j, plane, rows), seen, total)
         return total
 
-    return compute
+    @shared
+    def finish(
+        thread: Any, first: Any, stop: Any, weight: Any, totals: Any, depth: Any, plan: Any
+    ) -> None:  # fmt: skip
+        """Add what the slices found for a tile of outputs and a pass, and put it in its place."""
+        tiles, deep = -(-plan.outputs // rows), -(-depth // columns)
+        for i in range(first, stop):
+            other, tile = i // tiles, i % tiles
+            for k in range(deep):
+                at = (tile * deep + k) * rows * across
+                total = load(totals[other * plan.slices], at, across, rows, columns)
+                for part in range(1, plan.slices):
+                    total = load(totals[other * plan.slices + part], at, across, rows, columns) + total
+                store_whole(totals[other * plan.slices], at, across, total)
+                put(
+                    weight, totals[other * plan.slices], at, other, tile, min(k * columns, depth - columns), depth, plan
+                )
+
+    @jit
+    def put(
+        weight: Any, sums: Any, at: Any, other: Any, tile: Any, first: Any, depth: Any, plan: Any
+    ) -> None:  # fmt: skip
+        """Write a tile of sums, whose vectors are the taps and channels from `first` on."""
+        taps, output = depth // vectors, min(tile * rows, plan.outputs - rows)
+        for m in range(tile * rows - output, rows):
+            for v in range(columns):
+                tap, c = (first + v) // vectors, other // plan.groups * wide + (first + v) % vectors * lanes
+                to = ((other % plan.groups * plan.outputs + output + m) * plan.channels + c) * taps + tap
+                for lane in range(min(lanes, plan.channels - c)):
+                    weight[np.uintp(to + lane * taps)] = sums[np.uintp(at + m * across + v * lanes + lane)]
+
+    return compute, finish
