@@ -206,7 +206,11 @@ def blocks(request):
         patch.setattr(depthwise, "NARROW", 1)
     plans = (
         runs.plan_runs,
+        channels._plan,
         images.plan_bands,
+        images._plan,
+        conv._plan,
+        conv._plan_strides,
         conv_pool._plan,
         conv_pool._plan_of_images,
         depthwise._plan,

@@ -1,6 +1,7 @@
 """Convolution: one trilinear form <conv2d(x, w), g>, whose three ops are each other's adjoints."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 from minigrad.errors import ArgumentError, DtypeError, MinigradError, ShapeError, message
@@ -73,17 +74,21 @@ def images_and_weight(
     """The inputs and options of a convolution, and the shape of its output."""
     inputs = arrays(op, ("x", "weight"), (x, weight), (X, WEIGHT))
     options = settings(op, stride, padding, dilation, groups)
-    shapes = inputs[0].shape, inputs[1].shape
-    fitted = _fitted(*shapes, *options.values())
-    if fitted is None:
-        return inputs, options, output_shape(op, *shapes, rows_of(*inputs), options)  # which raises
-    shape, options["stride"] = fitted
-    return inputs, options, shape
+    return inputs, options, fit(op, inputs[0].shape, inputs[1].shape, lambda: rows_of(*inputs), options)
 
 
 def rows_of(x: Any, weight: Any) -> list[Any]:
     """The inputs, for errors."""
     return [("x", X, x), ("weight", WEIGHT, weight)]
+
+
+def fit(op: str, x: Any, weight: Any, rows: Callable[[], list[Any]], options: dict[str, Any]) -> tuple[int, ...]:
+    """As `output_shape`, and remembered."""
+    fitted = _fitted(x, weight, *options.values())
+    if fitted is None:
+        return output_shape(op, x, weight, rows(), options)  # which raises
+    shape, options["stride"] = fitted
+    return shape
 
 
 @functools.lru_cache(maxsize=1 << 10)
@@ -237,9 +242,9 @@ def conv2d_input(
     """
     inputs = arrays("conv2d_input", ("g", "weight"), (g, weight), (OUT, WEIGHT))
     options = settings("conv2d_input", stride, padding, dilation, groups)
-    rows = [("g", OUT, inputs[0]), ("weight", WEIGHT, inputs[1])]
     sizes = _four("conv2d_input", shape)
-    _expect("conv2d_input", inputs[0], output_shape("conv2d_input", sizes, inputs[1].shape, rows, options), rows)
+    rows = lambda: [("g", OUT, inputs[0]), ("weight", WEIGHT, inputs[1])]
+    _expect("conv2d_input", inputs[0], fit("conv2d_input", sizes, inputs[1].shape, rows, options), rows)
     return inputs, {"shape": sizes} | options
 
 
@@ -275,14 +280,9 @@ def conv2d_weight(
     """
     inputs = arrays("conv2d_weight", ("g", "x"), (g, x), (OUT, X))
     options = settings("conv2d_weight", stride, padding, dilation, groups)
-    rows = [("g", OUT, inputs[0]), ("x", X, inputs[1])]
     sizes = _four("conv2d_weight", shape)
-    _expect(
-        "conv2d_weight",
-        inputs[0],
-        output_shape("conv2d_weight", inputs[1].shape, sizes, rows, options),
-        rows,
-    )
+    rows = lambda: [("g", OUT, inputs[0]), ("x", X, inputs[1])]
+    _expect("conv2d_weight", inputs[0], fit("conv2d_weight", inputs[1].shape, sizes, rows, options), rows)
     return inputs, {"shape": sizes} | options
 
 
@@ -292,5 +292,6 @@ def _four(op: str, shape: Any) -> tuple[int, ...]:
     return sizes
 
 
-def _expect(op: str, g: Any, shape: tuple[int, ...], rows: list[Any]) -> None:
-    require(g.shape == shape, ShapeError, f"{op}: g does not have the shape of conv2d's output, {shape}", rows)
+def _expect(op: str, g: Any, shape: tuple[int, ...], rows: Callable[[], list[Any]]) -> None:
+    if g.shape != shape:
+        raise ShapeError(message(f"{op}: g does not have the shape of conv2d's output, {shape}", rows()))

@@ -9,7 +9,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +33,8 @@ from minigrad.kernels.cpu.simd import (
     store,
     sum_lanes,
 )
-from minigrad.kernels.cpu.sums import pack_weights, tile_of_sums
-from minigrad.kernels.cpu.threads import get_num_threads, sharing
+from minigrad.kernels.cpu.sums import pack_weights, plan_packing, tile_of_sums
+from minigrad.kernels.cpu.threads import get_num_threads, parts_of, sharing
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
@@ -69,56 +69,71 @@ def conv2d_input(
     The elements of x that agree modulo the stride meet the same taps. Their gradient is a convolution of g with
     those taps reversed, of stride 1. Where windows do not overlap, the patches' own gradients are one product.
     """
-    o, channels, *kernel = weight.shape
-    swapped = weight.reshape(groups, o // groups, channels, *kernel).swapaxes(1, 2)
-    swapped = swapped.reshape(groups * channels, o // groups, *kernel)
+    kernel, image = weight.shape[2:], (shape[2], shape[3])
+    args = image, stride, padding, dilation, groups
     if stride == (1, 1):
-        top, left = (d * (k - 1) - p for d, k, p in zip(dilation, kernel, padding, strict=True))
-        return correlate(g, swapped[:, :, ::-1, ::-1], (shape[2], shape[3]), stride, (top, left), dilation, groups)
-    alone = depthwise.pays(swapped.shape, groups, (g.shape[2], g.shape[3])) or g.size * weight.size == 0
-    args = (shape[2], shape[3]), stride, padding, dilation, groups
-    if not alone and by_images.pays(len(g), swapped.shape, *args, lanes(g.dtype), True):
-        return by_images.adjoint(g, swapped, *args)
+        margins = _margins(kernel, padding, dilation)
+        return correlate(g, weight, image, stride, margins, dilation, groups, turned=True)
+    summed = _turned(weight.shape, groups)
+    alone = depthwise.pays(summed, groups, (g.shape[2], g.shape[3])) or g.size * weight.size == 0
+    if not alone and by_images.pays(len(g), summed, *args, lanes(g.dtype), True):
+        return by_images.adjoint(g, weight, *args)
     if kernel[0] <= stride[0] and kernel[1] <= stride[1] and g.size * weight.size > 0:
-        taps, given = weight.reshape(groups, o // groups, -1).swapaxes(1, 2), g.reshape(len(g), groups, o // groups, -1)
+        outputs = weight.shape[0] // groups
+        taps, given = weight.reshape(groups, outputs, -1).swapaxes(1, 2), g.reshape(len(g), groups, outputs, -1)
         parts = stacks.products(taps, given).reshape(len(g), -1, given.shape[3])
-        window, image = (kernel[0], kernel[1]), (shape[2], shape[3])
-        return patches.fold(parts, shape=image, kernel_size=window, stride=stride, padding=padding, dilation=dilation)
+        return patches.fold(parts, shape=image, kernel_size=kernel, stride=stride, padding=padding, dilation=dilation)
     if not alone:
-        return _input_of_strides(g, swapped, shape, stride, padding, dilation, groups)
+        return _input_of_strides(g, weight, *args)
     x = empty(shape, g.dtype)
     for residues in np.ndindex(*stride):
         part = x[:, :, residues[0] :: stride[0], residues[1] :: stride[1]]
         axes = zip(residues, kernel, stride, padding, dilation, strict=True)
         (u, du, top, dh), (v, dv, left, dw) = (geometry.adjoint_taps(*axis) for axis in axes)
-        taps = swapped[:, :, u::du, v::dv][:, :, ::-1, ::-1]
-        part[...] = correlate(g, taps, part.shape[2:], (1, 1), (top, left), (dh, dw), groups)
+        taps, size = weight[:, :, u::du, v::dv], part.shape[2:]
+        part[...] = correlate(g, taps, size, (1, 1), (top, left), (dh, dw), groups, turned=True)
     return x
+
+
+def _turned(weight: tuple[int, ...], groups: int) -> tuple[int, ...]:
+    """The shape of a weight whose channels and outputs change roles."""
+    return (groups * weight[1], weight[0] // groups, *weight[2:])
+
+
+def _margins(window: Pair, padding: Pair, dilation: Pair) -> Pair:
+    """The padding with which taps in reverse see what those of a convolution of stride 1 have given to."""
+    return dilation[0] * (window[0] - 1) - padding[0], dilation[1] * (window[1] - 1) - padding[1]
 
 
 def _input_of_strides(
-    g: Array, weight: Array, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
+    g: Array, weight: Array, image: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> Array:
-    """Compute the gradient for all residues modulo the stride from one copy of g.
+    """Compute the gradient for all residues modulo the stride from one copy of g."""
+    n, given, threads = len(g), (g.shape[2], g.shape[3]), get_num_threads()
+    job = _plan_strides(n, given, weight.shape, image, stride, padding, dilation, groups, g.dtype, threads)
+    parts, x = _sum_over_taps(g, weight, job), empty((n, groups * weight.shape[1], *image), g.dtype)
+    planes = x.reshape(-1, *image)
+    interleave(len(planes), sharing(x.size), planes, parts.reshape(-1, *stride, *parts.shape[3:]))
+    return x
 
-    Tap u meets the elements of x that are u * dilation - padding modulo the stride, and none else.
-    """
-    (sh, sw), (h, w), (kh, kw) = stride, shape[2:], weight.shape[2:]
+
+@functools.lru_cache(maxsize=256)
+def _plan_strides(
+    n: int, given: Pair, weight: tuple[int, ...], image: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    dtype: Any, threads: int,
+) -> "Job":  # fmt: skip
+    """Tap u meets the elements of x that are u * dilation - padding modulo the stride, and none else."""
+    (sh, sw), (kh, kw) = stride, weight[2:]
     down, rows = np.divmod(np.arange(kh) * dilation[0] - padding[0], sh)
     across, columns = np.divmod(np.arange(kw) * dilation[1] - padding[1], sw)
     top, left = int(down.max()), int(across.max())
-    size, window = (-(-h // sh), -(-w // sw)), (top - int(down.min()) + 1, left - int(across.min()) + 1)
-    plan = plan_runs(g.shape[2:], size, window, (1, 1), (top, left), (1, 1), weight.shape[1], POSITIONS, sums.DEPTH)
+    size, window = (-(-image[0] // sh), -(-image[1] // sw)), (top - int(down.min()) + 1, left - int(across.min()) + 1)
+    plan = plan_runs(given, size, window, (1, 1), (top, left), (1, 1), weight[0] // groups, POSITIONS, sums.DEPTH)
     places = plan.taps.reshape(plan.channels, *window)
-    residues = list(np.ndindex(*stride))
-    met = [np.ix_(np.flatnonzero(rows == i), np.flatnonzero(columns == j)) for i, j in residues]
-    weights = [weight[:, :, us, vs] for us, vs in met]
+    met = [np.ix_(np.flatnonzero(rows == i), np.flatnonzero(columns == j)) for i, j in np.ndindex(*stride)]
     taps = np.concatenate([places[:, top - down[us], left - across[vs]].ravel() for us, vs in met])
-    parts = _sum_over_taps(g, weights, taps, plan, size, groups)
-    x = empty(shape, g.dtype)
-    planes = x.reshape(-1, h, w)
-    interleave(len(planes), sharing(x.size), planes, parts.reshape(-1, sh, sw, len(weight) // groups, *size))
-    return x
+    shares = tuple(tuple((us * kw + vs).ravel().tolist()) for us, vs in met)
+    return _plan_job(n, weight, size, groups, True, shares, plan, taps, dtype, threads)
 
 
 @shared
@@ -143,56 +158,108 @@ def interleave_plane(x: Any, parts: Any, c: Any, sh: Any, sw: Any) -> None:
 # Sums over taps
 
 
-def correlate(x: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Array:
-    """Cross-correlate to an output of any size, after any padding, also a negative one."""
-    (n, _, *image), (o, channels, *window) = x.shape, weight.shape
+def correlate(
+    x: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int, turned: bool = False
+) -> Array:
+    """Cross-correlate to an output of any size, after any padding, also a negative one.
+
+    Where the weight is `turned`, its channels and outputs change roles, and its taps are in reverse.
+    """
+    (n, _, *image), shape = x.shape, _turned(weight.shape, groups) if turned else weight.shape
+    o, channels, *window = shape
     if n * o * size[0] * size[1] == 0 or x.size == 0 or weight.size == 0:
         return np.zeros((n, o, *size), x.dtype)
-    if depthwise.pays(weight.shape, groups, size) and _is_near(image, padding):
-        return depthwise.correlate(x, weight, size, stride, padding, dilation)
-    if _is_product(weight.shape, groups, tuple(image), size, stride, padding):
-        matrices, images = weight.reshape(groups, o // groups, channels), x.reshape(n, groups, channels, -1)
-        return stacks.products(matrices, images).reshape(n, o, *size)
-    full = by_images.pays(n, weight.shape, size, stride, padding, dilation, groups, lanes(x.dtype), False)
+    if depthwise.pays(shape, groups, size) and _is_near(image, padding):
+        taps = weight[:, :, ::-1, ::-1] if turned else weight
+        return depthwise.correlate(x, taps, size, stride, padding, dilation)
+    if _is_product(shape, groups, (image[0], image[1]), size, stride, padding):
+        matrices = weight.reshape(groups, -1, weight.shape[1])
+        images = x.reshape(n, groups, channels, -1)
+        return stacks.products(matrices.swapaxes(1, 2) if turned else matrices, images).reshape(n, o, *size)
+    full = by_images.pays(n, shape, size, stride, padding, dilation, groups, lanes(x.dtype), False)
     if window == [3, 3] and stride == dilation == (1, 1):
         worth = WORTH if full else winograd.WORTH
-        faster = winograd.correlate(x, weight, size, padding, groups, worth)
+        faster = winograd.correlate(x, weight, size, padding, groups, turned, worth)
         if faster is not None:
             return faster
+    if full and turned:
+        return by_images.adjoint(
+            x, weight, size, stride, _margins((window[0], window[1]), padding, dilation), dilation, groups
+        )
     if full:
         return by_images.correlate(x, weight, size, stride, padding, dilation, groups)
+    args = (image[0], image[1]), weight.shape, size, stride, padding, dilation, groups, turned
+    return _sum_over_taps(x, weight, _plan(n, *args, x.dtype, get_num_threads())).reshape(n, o, *size)
+
+
+class Job(NamedTuple):
+    """What the shapes of a call say of its sums.
+
+    compute, blocks, threads
+        The kernel, how many blocks it computes, and on how many threads.
+    packing
+        How the weight is packed.
+    taps, shares
+        Where taps find their runs; and for each share of them where these begin, how many of them a channel has, and
+        where its weights are.
+    numbers
+        The last arguments of the kernel.
+    scratch, shape
+        The elements of a thread's scratch, and the shape of the result: (n g shares o/g h w).
+    """
+
+    compute: Callable[..., None]
+    blocks: int
+    threads: int
+    packing: sums.Packing
+    taps: Array
+    shares: Array
+    numbers: tuple[Any, ...]
+    scratch: int
+    shape: tuple[int, ...]
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan(
+    n: int, image: Pair, weight: tuple[int, ...], size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    turned: bool, dtype: Any, threads: int,
+) -> Job:  # fmt: skip
+    (o, channels, *window), area = _turned(weight, groups) if turned else weight, math.prod(weight[2:])
     few = o // groups < 4  # outputs, for which what bands share is copied less often
     positions = 2 * POSITIONS if few else POSITIONS
-    plan = plan_runs(tuple(image), size, tuple(window), stride, padding, dilation, channels, positions, sums.DEPTH)
-    return _sum_over_taps(x, [weight], plan.taps, plan, size, groups).reshape(n, o, *size)
+    plan = plan_runs(image, size, (window[0], window[1]), stride, padding, dilation, channels, positions, sums.DEPTH)
+    order = tuple(range(area)[::-1] if turned else range(area))
+    return _plan_job(n, weight, size, groups, turned, (order,), plan, plan.taps, dtype, threads)
 
 
-def _sum_over_taps(x: Array, weights: Sequence[Array], taps: Array, plan: Runs, size: Pair, groups: int) -> Array:
-    """Cross-correlate images with several weights, whose taps have places of their own, to (n g weights o/g h w)."""
-    n, (o, channels, *_) = len(x), weights[0].shape
-    rows, columns = tile_of_sums(o // groups)
-    threads, tiles = get_num_threads(), -(-o // groups // rows)
-    bands = -(-size[0] // plan.rows)
-    parts = min(tiles, -(-4 * threads // (n * bands * groups)))  # of the outputs, where the batch is small
-    packed, step = pack_weights(weights, groups, rows), groups * tiles * rows * channels
-    shares = _shares(plan.channels, step, tuple(math.prod(weight.shape[2:]) for weight in weights))
-    scratch = workspaces(threads, plan.size, x.dtype)
-    y = empty((n, groups, len(weights), o // groups, *size), x.dtype)
-    flat_y, flat_x = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
-    compute = sums_over_taps(lanes(x.dtype), rows, columns)
-    blocks = n * groups * bands * parts
-    compute(
-        blocks, threads, flat_y, flat_x, packed, taps, shares, scratch, plan,
-        groups, o // groups, channels, size[0], parts
-    )  # fmt: skip
+def _plan_job(
+    n: int, weight: tuple[int, ...], size: Pair, groups: int, turned: bool, met: tuple[tuple[int, ...], ...],
+    plan: Runs, taps: Array, dtype: Any, threads: int,
+) -> Job:  # fmt: skip
+    """Plan the sums over the taps that each share has `met`."""
+    o, channels = (_turned(weight, groups) if turned else weight)[:2]
+    outputs = o // groups
+    rows, columns = tile_of_sums(outputs)
+    packing = plan_packing(weight, groups, rows, turned, met)
+    tiles, bands = -(-outputs // rows), -(-size[0] // plan.rows)
+    parts = parts_of(n * groups * bands, 1, tiles, threads)  # of the outputs
+    begin, depth = packing.cuts[:-1], np.diff(packing.cuts)
+    shares = np.stack([begin * plan.channels, depth, begin * groups * tiles * rows * channels], 1)
+    compute, numbers = sums_over_taps(lanes(dtype), rows, columns), (plan, groups, outputs, channels, size[0], parts)
+    shape = n, groups, len(met), outputs, *size
+    return Job(compute, n * groups * bands * parts, threads, packing, taps, shares, numbers, plan.size, shape)
+
+
+def _sum_over_taps(x: Array, weight: Array, job: Job) -> Array:
+    """Cross-correlate images with a weight, or with several shares of its taps."""
+    packed, scratch, y = (
+        pack_weights(weight, job.packing),
+        workspaces(job.threads, job.scratch, x.dtype),
+        empty(job.shape, x.dtype),
+    )
+    flat = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
+    job.compute(job.blocks, job.threads, *flat, packed, job.taps, job.shares, scratch, *job.numbers)
     return y
-
-
-@functools.lru_cache(maxsize=256)
-def _shares(channels: int, step: int, depths: tuple[int, ...]) -> Array:
-    """For each weight: where its taps are, how many a channel has, and where the weight is, `step` numbers a tap."""
-    before = [sum(depths[:share]) for share in range(len(depths))]
-    return np.array([(channels * n, depth, step * n) for n, depth in zip(before, depths, strict=True)], np.intp)
 
 
 def _is_product(

@@ -18,7 +18,7 @@ from minigrad.kernels.cpu.memory import empty, workspaces, zeros
 from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.runs import copy_runs
 from minigrad.kernels.cpu.simd import broadcast, full, is_nan, lanes, registers, select, store, store_at
-from minigrad.kernels.cpu.sums import pack_weights
+from minigrad.kernels.cpu.sums import pack_weights, plan_packing
 from minigrad.kernels.cpu.threads import get_num_threads
 
 Array = npt.NDArray[Any]
@@ -47,7 +47,7 @@ def conv2d_pool(
     full = images.fills(len(x), lanes(x.dtype))
     rows, columns = tile_of_maxima(o // groups, 2 if full else 1)
     size, step = depth * kh * kw, up(o // groups, rows)
-    packed = pack_weights([weight], groups, rows)
+    packed = pack_weights(weight, plan_packing(weight.shape, groups, rows))
     biases = zeros((groups * step,), x.dtype)
     biases.reshape(groups, -1)[:, : o // groups] = bias.reshape(groups, -1)
     at_once = -(-size // -(-size // sums.DEPTH))  # taps of one sum

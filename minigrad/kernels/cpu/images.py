@@ -29,8 +29,8 @@ from minigrad.kernels.cpu.simd import (
     store_whole,
     transpose,
 )
-from minigrad.kernels.cpu.sums import pack_weights, tile_of_sums
-from minigrad.kernels.cpu.threads import get_num_threads
+from minigrad.kernels.cpu.sums import Packing, pack_weights, plan_packing, tile_of_sums
+from minigrad.kernels.cpu.threads import get_num_threads, parts_of
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
@@ -109,30 +109,60 @@ def correlate(x: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, 
 
 
 def adjoint(g: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Array:
-    """Compute the gradient of images of a size, from that of their cross-correlation; nothing may be empty.
-
-    The weight has the images' channels first.
-    """
+    """Compute the gradient of images of a size, from that of their cross-correlation; nothing may be empty."""
     return _compute(g, weight, size, stride, padding, dilation, groups, True)
 
 
 def _compute(
     x: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int, adjoint: bool
 ) -> Array:
-    wide, (o, channels, *window) = lanes(x.dtype), weight.shape
-    sizes = len(x), groups, channels, o // groups
-    rows, columns = tile_of_sums(o // groups)
-    threads = get_num_threads()
-    args = x.shape[2:], size, tuple(window), stride, padding, dilation, adjoint
-    plan, met, shares, *tables = plan_bands(sizes, *args, wide, rows, threads)
-    weights = [weight] if not adjoint else [weight[:, :, us, vs] for us, vs in met]
-    packed = pack_weights(weights, groups, rows)
-    y = empty((len(x), o, *size), x.dtype)
-    scratch = workspaces(threads, plan.size + plan.room, x.dtype)
-    jobs = -(-len(x) // wide) * groups * plan.bands
+    args = (x.shape[2], x.shape[3]), weight.shape, size, stride, padding, dilation, groups, adjoint
+    job = _plan(len(x), *args, x.dtype, get_num_threads())
+    packed, scratch, y = (
+        pack_weights(weight, job.packing),
+        workspaces(job.threads, job.scratch, x.dtype),
+        empty(job.shape, x.dtype),
+    )
     flat = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
-    sums_over_taps(wide, rows, columns)(jobs, min(threads, jobs), *flat, packed, shares, *tables, scratch, plan)
+    job.compute(job.blocks, job.threads, *flat, packed, *job.tables, scratch, job.plan)
     return y
+
+
+class Job(NamedTuple):
+    """What the shapes of a call say.
+
+    compute, blocks, threads
+        The kernel, how many blocks it computes, and on how many threads.
+    packing, tables, plan
+        How the weight is packed, and what `plan_bands` returns.
+    scratch, shape
+        The elements of a thread's scratch, and the shape of the result.
+    """
+
+    compute: Callable[..., None]
+    blocks: int
+    threads: int
+    packing: Packing
+    tables: list[Array]
+    plan: Plan
+    scratch: int
+    shape: tuple[int, ...]
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan(
+    n: int, image: Pair, weight: tuple[int, ...], size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    adjoint: bool, dtype: Any, threads: int,
+) -> Job:  # fmt: skip
+    wide, (outputs, channels, *window) = lanes(dtype), (weight[0] // groups, *weight[1:])
+    if adjoint:
+        outputs, channels = channels, outputs
+    rows, columns = tile_of_sums(outputs)
+    args = image, size, (window[0], window[1]), stride, padding, dilation, adjoint, wide, rows, threads
+    plan, met, *tables = plan_bands((n, groups, channels, outputs), *args)
+    packing, blocks = plan_packing(weight, groups, rows, adjoint, met), -(-n // wide) * groups * plan.bands
+    scratch, shape = plan.size + plan.room, (n, groups * outputs, *size)
+    return Job(sums_over_taps(wide, rows, columns), blocks, min(threads, blocks), packing, tables, plan, scratch, shape)
 
 
 class Axis(NamedTuple):
@@ -174,7 +204,7 @@ def plan_bands(
 ) -> Any:  # fmt: skip
     """Plan bands, with all channels in a pass, where `whole`.
 
-    Returns the plan, what each share meets, the shares, and the tables of taps, places, pixels and copies.
+    Returns the plan, the taps that each share meets, the shares, and the tables of taps, places, pixels and copies.
     """
     channels, outputs, (h, w), (oh, ow) = sizes[2], sizes[3], image, size
     down, across = (_axis(*axis, adjoint) for axis in zip(window, stride, padding, dilation, strict=True))
@@ -190,9 +220,10 @@ def plan_bands(
 
     count = next(k for k in range(lines, 0, -1) if k == 1 or max(math.prod(fits(k)[:2]), fits(k)[2]) <= ELEMENTS)
     alone = -(-sizes[0] // wide) * sizes[1]  # jobs, if a band were all lines
-    bands = max(-(-lines // count), min(lines, -(-threads // alone)))
+    together, _, _ = fits(count)  # for any number of threads
+    bands = parts_of(alone, -(-lines // count), lines, threads)
     count = -(-lines // bands)  # bands of about the same height
-    together, channel, room = fits(count)
+    _, channel, room = fits(count)
     span = down.reach(count)
     shares, met = [], []
     taps: list[Array] = []
@@ -207,7 +238,7 @@ def plan_bands(
         tap = sum(map(len, taps))
         weight = sizes[1] * tiles * rows * channels * (tap // together)
         shares.append((a, down.step, sum(map(len, places)), columns, tap, seen[0].size, weight))
-        met.append((down.met[a][:, None], across.met[b]))
+        met.append(tuple((down.met[a][:, None] * window[1] + across.met[b]).ravel().tolist()))
         taps.append(seen.ravel())
         places.append(((q * down.advance * pitch + r * across.advance) * wide).ravel())
         pixels.append((((a + q * down.step) * ow + b + r * across.step) * wide).ravel())
@@ -219,7 +250,7 @@ def plan_bands(
         *(together * channel, room + wide * wide),
     )
     tables = [np.concatenate(table).astype(np.intp) for table in (taps, places, pixels)]
-    return plan, met, np.array(shares, np.intp), *tables, copied.ravel().astype(np.intp)
+    return plan, tuple(met), np.array(shares, np.intp), *tables, copied.ravel().astype(np.intp)
 
 
 @functools.cache

@@ -2,8 +2,8 @@
 
 import functools
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,34 +36,74 @@ def tile_of_sums(outputs: int) -> tuple[int, int]:
     return rows, vectors(rows)
 
 
-def pack_weights(weights: Sequence[Array], groups: int, rows: int) -> Array:
-    """Copy weights (groups outputs channels ...) to (groups tiles channels ... rows), one behind the other.
+class Packing(NamedTuple):
+    """How a weight is laid out for tiles of sums.
 
-    There are zeros for rows beyond the last output.
+    size, blocks
+        The elements of all that is packed, and how many tiles that is.
+    order, cuts
+        The taps, by their places in a window, and where among them each share of the taps begins.
+    outputs, channels, rows
+        The outputs and channels of a group, and the outputs of a tile.
+    group, output, channel
+        The distances in memory from one to the next.
     """
-    outputs = len(weights[0]) // groups
-    tiles, starts = groups * -(-outputs // rows), [0]
-    for weight in weights:
-        starts.append(starts[-1] + tiles * rows * math.prod(weight.shape[1:]))
-    packed = empty((starts[-1],), weights[0].dtype)
-    for weight, start, stop in zip(weights, starts, starts[1:], strict=False):
-        room, flat = packed[start:stop], np.ascontiguousarray(weight).reshape(-1)
-        if room.size:
-            _pack(tiles, sharing(room.size), room, flat, outputs, math.prod(weight.shape[1:]), rows)
+
+    size: int
+    blocks: int
+    order: Array
+    cuts: Array
+    outputs: int
+    channels: int
+    rows: int
+    group: int
+    output: int
+    channel: int
+
+
+@functools.lru_cache(maxsize=1024)
+def plan_packing(
+    shape: tuple[int, ...], groups: int, rows: int, turned: bool = False, shares: tuple[tuple[int, ...], ...] = ()
+) -> Packing:
+    """Plan the packing of a weight of that shape (groups outputs, channels kh kw) for tiles of so many outputs.
+
+    Where it is `turned`, channels and outputs change roles. The taps are packed in `shares`; there may be one of all.
+    """
+    outputs, channels, area = shape[0] // groups, shape[1], math.prod(shape[2:])
+    output, channel = channels * area, area
+    if turned:
+        outputs, channels, output, channel = channels, outputs, channel, output
+    shares = shares or (tuple(range(area)),)
+    cuts = np.cumsum([0, *map(len, shares)])
+    tiles, order = groups * -(-outputs // rows), np.array([tap for share in shares for tap in share], np.intp)
+    size, group = tiles * rows * channels * len(order), outputs * channels * area
+    return Packing(size, tiles * len(shares), order, cuts, outputs, channels, rows, group, output, channel)
+
+
+def pack_weights(weight: Array, packing: Packing) -> Array:
+    """Copy a weight to (shares groups tiles channels taps rows), with zeros for rows beyond the last output."""
+    packed = empty((packing.size,), weight.dtype)
+    _pack(packing.blocks, sharing(packing.size), packed, np.ascontiguousarray(weight).reshape(-1), packing)
     return packed
 
 
 @shared
-def _pack(
-    thread: Any, first: Any, stop: Any, packed: Any, weight: Any, outputs: Any, depth: Any, rows: Any
-) -> None:  # fmt: skip
-    tiles = -(-outputs // rows)
-    for tile in range(first, stop):
-        group, output = tile // tiles, tile % tiles * rows
-        for m in range(rows):
-            start = (group * outputs + output + m) * depth
-            for k in range(depth):
-                packed[(tile * depth + k) * rows + m] = weight[start + k] if output + m < outputs else 0
+def _pack(thread: Any, first: Any, stop: Any, packed: Any, weight: Any, plan: Any) -> None:
+    tiles, every = -(-plan.outputs // plan.rows), plan.blocks // (len(plan.cuts) - 1)
+    for block in range(first, stop):
+        share, tile = block // every, block % every
+        begin, end, output = plan.cuts[share], plan.cuts[share + 1], tile % tiles * plan.rows
+        source = tile // tiles * plan.group + output * plan.output
+        to = (begin * every + tile * (end - begin)) * plan.channels * plan.rows
+        height = min(plan.rows, plan.outputs - output)
+        for c in range(plan.channels):
+            for k in range(begin, end):
+                at = source + c * plan.channel + plan.order[k]
+                for m in range(height):
+                    packed[np.uintp(to + m)] = weight[np.uintp(at + m * plan.output)]
+                for m in range(height, plan.rows):
+                    packed[np.uintp(to + m)] = 0
+                to += plan.rows
 
 
 def products(rows: int, columns: int, load_tap: Callable[..., Any]) -> Callable[..., Any]:

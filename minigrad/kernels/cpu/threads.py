@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+IDLE = 0.1  # of the threads' time may be lost, where blocks of work stay whole
+
 _chosen: int | None = None
 alone = False
 """Whether this process was forked from one whose kernels had threads: it has inherited none, and cannot start any."""
@@ -20,6 +22,19 @@ def sharing(elements: int) -> int:
     """Return how many threads are worth starting for so many elements, with little to do for each."""
     most = elements >> 15
     return min(get_num_threads(), most) if most > 1 else 1
+
+
+@functools.cache
+def parts_of(blocks: int, least: int, most: int, threads: int) -> int:
+    """Return into how many parts, from `least` to `most`, to cut each block, so that no thread waits long for another.
+
+    They are as few as will do: parts of a block may have to do the same first.
+
+    >>> parts_of(3, 1, 8, 1), parts_of(3, 1, 8, 2), parts_of(2, 1, 8, 16), parts_of(99, 1, 8, 2)
+    (1, 2, 8, 1)
+    """
+    worth = (k for k in range(least, most) if blocks * k >= (1 - IDLE) * threads * -(-blocks * k // threads))
+    return next(worth, most)
 
 
 def choose(count: int | None) -> None:

@@ -26,6 +26,7 @@ from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.memory import empty, workspaces
 from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.simd import (
+    BYTES,
     arrange,
     broadcast,
     collect_lines,
@@ -39,14 +40,16 @@ from minigrad.kernels.cpu.simd import (
     sum_rows,
     turn,
 )
-from minigrad.kernels.cpu.threads import get_num_threads
+from minigrad.kernels.cpu.threads import get_num_threads, parts_of
 from minigrad.kernels.cpu.winograd_transforms import TRANSFORMS
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
 
+LINE = BYTES // 4  # elements of float32 in a cache line
 DEPTH = 96  # channels in one sum, at most: what bounds its rounding
 TRANSFORMING = 3.5  # what transforming a pixel takes, in the time of direct sums for one channel and output
+WINDOWS = 14  # and an element of a window
 WORTH = 0.9  # the part of the time of direct sums, as estimated, below which they are forgone
 
 
@@ -61,6 +64,9 @@ class Squares(NamedTuple):
         Squares in a column and a row of an output, and in all images.
     panel, pitch
         Squares in a panel, and the distance from what one channel has of them to the next.
+    seen, step
+        The distances from one element to the next, of the squares and of the weights: odd numbers of cache lines, as
+        powers of two would put all elements into one set of a cache.
     """
 
     groups: int
@@ -77,14 +83,22 @@ class Squares(NamedTuple):
     total: int
     panel: int
     pitch: int
+    seen: int
+    step: int
 
 
-def correlate(x: Array, weight: Array, size: Pair, padding: Pair, groups: int, worth: float = WORTH) -> Array | None:
-    """Cross-correlate images with windows of 3x3, stride and dilation 1; None where direct sums do it better."""
-    (n, _, height, breadth), (o, channels, _, _) = x.shape, weight.shape
-    outputs = o // groups
+def correlate(
+    x: Array, weight: Array, size: Pair, padding: Pair, groups: int, turned: bool = False, worth: float = WORTH
+) -> Array | None:
+    """Cross-correlate images with windows of 3x3, stride and dilation 1; None where direct sums do it better.
+
+    Where the weight is `turned`, its channels and outputs change roles, and its taps are in reverse.
+    """
+    (n, _, height, breadth), outputs, channels = x.shape, weight.shape[0] // groups, weight.shape[1]
+    if turned:
+        outputs, channels = channels, outputs
     width = lanes(x.dtype)
-    m = best_square(n, size, channels, outputs, TRANSFORMING, width, worth, precision.squares())
+    m = best_square(n, size, channels, outputs, TRANSFORMING, WINDOWS, width, worth, precision.squares())
     if not m:
         return None
     rows, columns = tile_of_products(outputs)
@@ -95,29 +109,35 @@ def correlate(x: Array, weight: Array, size: Pair, padding: Pair, groups: int, w
         *(groups, channels, outputs),
         *(height, breadth, *size, *padding),
         *(down, across, n * down * across),
-        *(panel, pitch),
+        *(panel, pitch, odd_lines(channels * pitch), odd_lines(channels * rows)),
     )
     threads, elements, tiles = get_num_threads(), (m + 2) ** 2, -(-outputs // rows)
     panels = groups * -(-plan.total // panel)
-    parts = min(tiles, -(-4 * threads // panels))  # of the outputs, where squares are few
-    packed = empty((groups * tiles * elements * channels * rows,), x.dtype)
-    scratch = workspaces(threads, (elements * (channels + rows) + 1) * pitch + width, x.dtype)
-    y, finite = empty((n, o, *size), x.dtype), np.ones(threads, np.bool_)
+    parts = parts_of(panels, 1, tiles, threads)  # of the outputs
+    packed = empty((groups * tiles * elements * plan.step,), x.dtype)
+    scratch = workspaces(threads, elements * (plan.seen + rows * pitch) + pitch + width, x.dtype)
+    y, finite = empty((n, groups * outputs, *size), x.dtype), np.ones(threads, np.bool_)
     transform_weights, multiply = products_of_squares(width, rows, columns, m)
-    transform_weights(groups * tiles, threads, packed, np.ascontiguousarray(weight).reshape(-1), plan)
+    transform_weights(groups * tiles, threads, packed, np.ascontiguousarray(weight).reshape(-1), turned, plan)
     flat = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
     multiply(panels * parts, threads, *flat, packed, scratch, finite, plan, parts)
     return y if finite.all() else None
 
 
+def odd_lines(count: int) -> int:
+    """Round up to an odd number of cache lines."""
+    return (-(-count // LINE) | 1) * LINE
+
+
 @functools.lru_cache(maxsize=1024)
 def best_square(
-    n: int, size: Pair, channels: int, outputs: int, transforms: float, width: int, worth: float, sides: tuple[int, ...]
-) -> int:
+    n: int, size: Pair, channels: int, outputs: int, transforms: float, windows: float, width: int, worth: float,
+    sides: tuple[int, ...],
+) -> int:  # fmt: skip
     """Choose one of the sides of the squares; 0 for direct sums.
 
-    `transforms` is the time of transforming a pixel, as a part of that of the sums for one channel and output, by
-    vectors of `width` squares.
+    `transforms` and `windows` are the times of transforming a pixel and an element of a window, as parts of that of the
+    sums for one channel and output, by vectors of `width` squares.
     """
 
     def time(m: int) -> float:
@@ -126,7 +146,7 @@ def best_square(
         idle = -(-across // width) * width / across
         squares = m * m * down * across / (size[0] * size[1])  # above 1 where the last ones are not whole
         products = (m + 2) ** 2 / (9 * m * m) + transforms * idle * (1 / channels + 1 / outputs)
-        return squares * products + 10 * m * m / (n * size[0] * size[1])  # the last for transforms of weights
+        return squares * products + windows * (m + 2) ** 2 / (n * size[0] * size[1])
 
     best = min(sides, key=time, default=0)
     return best if best and time(best) < worth else 0
@@ -148,36 +168,41 @@ def products_of_squares(lanes: int, rows: int, columns: int, m: int) -> tuple[Ca
     transform_input, transform_output, transform_weight, factor = of.input, of.output, of.weight, of.factor**2
 
     @shared
-    def transform_weights(thread: Any, first: Any, stop: Any, packed: Any, weight: Any, plan: Any) -> None:
+    def transform_weights(
+        thread: Any, first: Any, stop: Any, packed: Any, weight: Any, turned: Any, plan: Any
+    ) -> None:  # fmt: skip
         """Write G w G' in the order (group, tile of outputs, i j, channel, output)."""
         for tile in range(first, stop):
-            transform_tile(packed, weight, plan, tile)
+            transform_tile(packed, weight, turned, plan, tile)
 
     @jit
-    def transform_tile(packed: Any, weight: Any, plan: Any, tile: Any) -> None:
-        tiles, step = -(-plan.outputs // rows), plan.channels * rows
+    def transform_tile(packed: Any, weight: Any, turned: Any, plan: Any, tile: Any) -> None:
+        tiles, step = -(-plan.outputs // rows), plan.step
         first = tile % tiles * rows
         for c in range(plan.channels):
             for r in range(rows):
                 at, place = tile * elements * step + c * rows + r, 0
                 if first + r < plan.outputs:
-                    place = ((tile // tiles * plan.outputs + first + r) * plan.channels + c) * 9
+                    place, way = ((tile // tiles * plan.outputs + first + r) * plan.channels + c) * 9, 1
+                    if turned:
+                        place, way = ((tile // tiles * plan.channels + c) * plan.outputs + first + r) * 9 + 8, -1
                     lines = (
-                        transform_line(weight, place),
-                        transform_line(weight, place + 3),
-                        transform_line(weight, place + 6),
+                        transform_line(weight, place, way),
+                        transform_line(weight, place + 3 * way, way),
+                        transform_line(weight, place + 6 * way, way),
                     )
                     for j in range(side):
                         column = transform_weight(lines[0][j], lines[1][j], lines[2][j])
                         for i in range(side):
-                            packed[at + (i * side + j) * step] = column[i]
+                            packed[np.uintp(at + (i * side + j) * step)] = column[i]
                 else:
                     for k in range(elements):
                         packed[at + k * step] = 0
 
     @jit
-    def transform_line(weight: Any, at: Any) -> Any:
-        return transform_weight(np.float64(weight[at]), np.float64(weight[at + 1]), np.float64(weight[at + 2]))
+    def transform_line(weight: Any, at: Any, way: Any) -> Any:
+        a, b, c = weight[np.uintp(at)], weight[np.uintp(at + way)], weight[np.uintp(at + 2 * way)]
+        return transform_weight(np.float64(a), np.float64(b), np.float64(c))
 
     @shared
     def multiply(
@@ -192,12 +217,12 @@ def products_of_squares(lanes: int, rows: int, columns: int, m: int) -> tuple[Ca
         """Compute one part of a group's outputs in one panel of squares; return whether they are finite."""
         part, group, first = block % parts, block // parts % plan.groups, block // parts // plan.groups * plan.panel
         count, tiles = min(plan.panel, plan.total - first), -(-plan.outputs // rows)
-        sums = elements * plan.channels * plan.pitch  # where the scratch has products
+        sums = elements * plan.seen  # where the scratch has products
         zeros = sums + elements * rows * plan.pitch  # and zeros, unless a result is not finite
         scratch[zeros : zeros + plan.pitch] = 0
         transform_images(scratch, x, plan, group, first, count)
         for tile in range(part * tiles // parts, (part + 1) * tiles // parts):
-            sum_products(scratch, sums, weight, (group * tiles + tile) * elements * plan.channels * rows, plan)
+            sum_products(scratch, sums, weight, (group * tiles + tile) * elements * plan.step, plan)
             transform_sums(y, scratch, sums, zeros, plan, group, tile * rows, first, count)
         result = True
         for t in range(zeros, zeros + count):
@@ -212,7 +237,10 @@ def products_of_squares(lanes: int, rows: int, columns: int, m: int) -> tuple[Ca
 
     @jit
     def transform_images(seen: Any, x: Any, plan: Any, group: Any, first: Any, count: Any) -> None:
-        """seen[i, j, c, t] = B' d B, where d is what the square first + t sees of a group's channel c."""
+        """seen[i, j, c, t] = B' d B, where d is what the square first + t sees of a group's channel c.
+
+        After the last square come zeros: what else may be there, such as denormal numbers, could be slow to multiply.
+        """
         image, t = plan.height * plan.breadth, 0
         while t < count:
             i, down, across, run = locate(plan, first, t, count)
@@ -222,20 +250,23 @@ def products_of_squares(lanes: int, rows: int, columns: int, m: int) -> tuple[Ca
             for c in range(plan.channels):
                 d = deal_lines(x, start + c * image, plan.breadth, -top, plan.height - top, -left, stop, m, side)
                 d = turn(transform_input(turn(transform_input(d))))
-                store_whole(seen, c * plan.pitch + t, plan.channels * plan.pitch, arrange(d, elements))
+                store_whole(seen, c * plan.pitch + t, plan.seen, arrange(d, elements))
             t += run
+        for t in range(count, plan.panel, lanes):
+            for c in range(plan.channels):
+                store_whole(seen, c * plan.pitch + t, plan.seen, full(seen.dtype.type(0), elements, 1))
 
     @jit
     def sum_products(scratch: Any, sums: Any, weight: Any, start: Any, plan: Any) -> None:
         """sums[i, j, o, t] = the sum over c of weight[i, j, c, o] * scratch[i, j, c, t]."""
-        step, depth = plan.channels * rows, -(-plan.channels // -(-plan.channels // DEPTH))
+        depth = -(-plan.channels // -(-plan.channels // DEPTH))
         for k in range(elements):
             to = sums + k * rows * plan.pitch
             for c in range(0, plan.channels, depth):
                 total = full(scratch.dtype.type(0), rows, columns)
                 for e in range(c, min(c + depth, plan.channels)):
-                    seen = load(scratch, (k * plan.channels + e) * plan.pitch, 0, 1, columns)
-                    total = fma(broadcast(weight, start + k * step + e * rows, rows), seen, total)
+                    seen = load(scratch, k * plan.seen + e * plan.pitch, 0, 1, columns)
+                    total = fma(broadcast(weight, start + k * plan.step + e * rows, rows), seen, total)
                 if c > 0:
                     total = load(scratch, to, plan.pitch, rows, columns) + total
                 store_whole(scratch, to, plan.pitch, total)

@@ -36,17 +36,17 @@ from minigrad.kernels.cpu.simd import (
     transpose,
     turn,
 )
-from minigrad.kernels.cpu.threads import get_num_threads, sharing
+from minigrad.kernels.cpu.threads import get_num_threads, parts_of, sharing
 from minigrad.kernels.cpu.winograd_transforms import TRANSFORMS
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
 
 SQUARES = 64  # in a panel, about: transformed, they stay in the L2 cache
-BLOCKS = 8  # for the threads to share, at least; each has its own sums over some panels, for some outputs
 SLICES = 16  # of the panels, at most
-SUMS = 1 << 22  # of all slices, about, where one has many
+SUMS = 1 << 20  # of all slices, about, where one has many: they stay in a cache
 TRANSFORMING = 6.0  # what transforming a pixel takes, in the time of direct sums for one channel and output
+WINDOWS = 2.5  # and an element of a window
 
 
 class Bands(NamedTuple):
@@ -64,6 +64,8 @@ class Bands(NamedTuple):
         Tiles of outputs, and into how many parts they are cut.
     wide, high
         The distances from what one square has of the channels and of the outputs to the next.
+    apart, given_apart
+        The distances from one element to the next, of the images and of the gradients: see `winograd.Squares`.
     seen, given, size
         Where the scratch has the transformed images and gradients, after pixels of either, and its size.
     """
@@ -87,6 +89,8 @@ class Bands(NamedTuple):
     parts: int
     wide: int
     high: int
+    apart: int
+    given_apart: int
     seen: int
     given: int
     size: int
@@ -94,14 +98,14 @@ class Bands(NamedTuple):
 
 def weight_gradient(g: Array, x: Array, shape: tuple[int, ...], padding: Pair, groups: int) -> Array | None:
     """Apply the adjoint of weight -> conv2d(x, weight); None where direct sums do it better."""
-    n, size, (o, channels, _, _), width = len(x), g.shape[2:], shape, lanes(x.dtype)
-    case = n, (size[0], size[1]), channels, o // groups, TRANSFORMING, 1, winograd.WORTH, precision.squares()
+    n, size, (o, channels, _, _), width, threads = len(x), g.shape[2:], shape, lanes(x.dtype), get_num_threads()
+    case = n, (size[0], size[1]), channels, o // groups, TRANSFORMING, WINDOWS, 1, winograd.WORTH, precision.squares()
     m = winograd.best_square(*case)
     if not m:
         return None
     rows, columns = tile_of_sums(o // groups, -(-channels // width))
-    plan = plan_bands(g.shape, x.shape, padding, groups, m, rows, columns * width, width)
-    scratch = workspaces(get_num_threads(), plan.size, x.dtype)
+    plan = plan_bands(g.shape, x.shape, padding, groups, m, rows, columns * width, width, threads)
+    scratch = workspaces(threads, plan.size, x.dtype)
     totals = empty((plan.slices, groups, plan.tiles, plan.wide, rows, (m + 2) ** 2), x.dtype)
     weight = empty(shape, x.dtype)
     multiply, finish = sums_over_squares(width, rows, columns, m)
@@ -123,8 +127,9 @@ def tile_of_sums(outputs: int, vectors: int) -> tuple[int, int]:
 
 @functools.lru_cache(maxsize=1024)
 def plan_bands(
-    g: tuple[int, ...], x: tuple[int, ...], padding: Pair, groups: int, m: int, rows: int, columns: int, width: int
-) -> Bands:
+    g: tuple[int, ...], x: tuple[int, ...], padding: Pair, groups: int, m: int, rows: int, columns: int, width: int,
+    threads: int,
+) -> Bands:  # fmt: skip
     """Plan for gradients and images of these shapes, tiles of so many outputs and channels, vectors of `width`."""
     (n, o, oh, ow), (_, c, height, breadth) = g, x
     channels, outputs, elements = c // groups, o // groups, (m + 2) ** 2
@@ -135,15 +140,17 @@ def plan_bands(
     panels = -(-n // together) * -(-down // lines)
     wide = -(-channels // columns) * columns
     slices = max(1, min(panels, SLICES, SUMS // (elements * o * channels)))
-    parts = min(tiles, -(-BLOCKS // (slices * groups)))
+    parts = parts_of(slices * groups, 1, tiles, threads)
     high = -(-(-(-tiles // parts) * rows) // width) * width
     squares = lines * across * together
     pixels = (m * lines + 2) * (m * across + 2) + width
     seen = pixels * max(wide, high)
-    given = seen + elements * squares * wide
+    apart, given_apart = winograd.odd_lines(squares * wide), winograd.odd_lines(squares * high)
+    given = seen + elements * apart
     return Bands(
         *(n, groups, channels, outputs, height, breadth, oh, ow, *padding, down, across),
-        *(lines, together, slices, tiles, parts, wide, high, seen, given, given + elements * squares * high + width),
+        *(lines, together, slices, tiles, parts, wide, high, apart, given_apart),
+        *(seen, given, given + elements * given_apart + width),
     )
 
 
@@ -157,8 +164,19 @@ def sums_over_squares(lanes: int, rows: int, columns: int, m: int) -> tuple[Call
     @shared
     def multiply(thread: Any, first: Any, stop: Any, totals: Any, g: Any, x: Any, scratch: Any, plan: Any) -> None:
         """totals[slice, group, tile of outputs, i, j, tile of channels, output, channel] = the sums over a slice."""
+        clear_last(scratch[thread], plan)
         for k in range(first, stop):
             sum_slice(totals, g, x, scratch[thread], plan, k)
+
+    @jit
+    def clear_last(scratch: Any, plan: Any) -> None:
+        """Write zeros for outputs of the last tile that there are not, whose sums no one reads.
+
+        What else may be there, such as denormal numbers, could be slow to multiply.
+        """
+        nothing = full(scratch.dtype.type(0), elements, 1)
+        for t in range(plan.together * plan.lines * plan.across):
+            store_whole(scratch, plan.given + t * plan.high + plan.high - lanes, plan.given_apart, nothing)
 
     @jit
     def sum_slice(totals: Any, g: Any, x: Any, scratch: Any, plan: Any, k: Any) -> None:
@@ -168,7 +186,7 @@ def sums_over_squares(lanes: int, rows: int, columns: int, m: int) -> tuple[Call
         outputs = min(last * rows, plan.outputs) - first * rows
         bands = -(-plan.down // plan.lines)
         panels = -(-plan.n // plan.together) * bands
-        squares, width = plan.together * plan.lines * plan.across, plan.across * m
+        width = plan.across * m
         start = piece * panels // plan.slices
         for panel in range(start, (piece + 1) * panels // plan.slices):
             i, line, t = panel // bands * plan.together, panel % bands * plan.lines, 0
@@ -179,15 +197,15 @@ def sums_over_squares(lanes: int, rows: int, columns: int, m: int) -> tuple[Call
                     scratch, x, place, plan.channels, plan.height, plan.breadth,
                     line * m - plan.top, -plan.left, lines * m + 2, width + 2, plan.wide
                 )  # fmt: skip
-                transform_images(scratch, plan.seen + t * plan.wide, squares * plan.wide, plan, lines)
+                transform_images(scratch, plan.seen + t * plan.wide, plan.apart, plan, lines)
                 place = ((image * plan.groups + group) * plan.outputs + first * rows) * plan.oh * plan.ow
                 copy_pixels(
                     scratch, g, place, outputs, plan.oh, plan.ow, line * m, 0, lines * m, width, plan.high
                 )  # fmt: skip
-                transform_gradients(scratch, plan.given + t * plan.high, squares * plan.high, plan, lines, outputs)
+                transform_gradients(scratch, plan.given + t * plan.high, plan.given_apart, plan, lines, outputs)
                 t += lines * plan.across
             place = ((piece * plan.groups + group) * plan.tiles + first) * elements * rows * plan.wide
-            add_products(totals, place, scratch, plan, squares, t, last - first, panel == start)
+            add_products(totals, place, scratch, plan, t, last - first, panel == start)
 
     @jit
     def copy_pixels(
@@ -236,23 +254,37 @@ def sums_over_squares(lanes: int, rows: int, columns: int, m: int) -> tuple[Call
                 store_whole(scratch, place + t * plan.high + o, step, arrange(d, elements))
 
     @jit
-    def add_products(
-        totals: Any, to: Any, scratch: Any, plan: Any, squares: Any, count: Any, tiles: Any, fresh: Any
-    ) -> None:
+    def add_products(totals: Any, to: Any, scratch: Any, plan: Any, count: Any, tiles: Any, fresh: Any) -> None:
         """totals[to:] (+)= the sum over the squares t of given[i, j, t, o] * seen[i, j, t, c], tile by tile."""
         for tile in range(tiles):
             for k in range(elements):
                 for c in range(0, plan.wide, block):
-                    total = full(totals.dtype.type(0), rows, columns)
-                    seen = plan.seen + k * squares * plan.wide + c
-                    given = plan.given + k * squares * plan.high + tile * rows
-                    for t in range(count):
-                        pixels = load(scratch, seen + t * plan.wide, 0, 1, columns)
-                        total = fma(broadcast(scratch, given + t * plan.high, rows), pixels, total)
-                    if not fresh:
-                        total = load(totals, to, block, rows, columns) + total
-                    store_whole(totals, to, block, total)
+                    seen = plan.seen + k * plan.apart + c
+                    given = plan.given + k * plan.given_apart + tile * rows
+                    if c + lanes < plan.channels:
+                        add_whole(totals, to, scratch, seen, given, plan, count, fresh)
+                    else:
+                        add_last(totals, to, scratch, seen, given, plan, count, fresh)
                     to += rows * block
+
+    def adder(columns: int) -> Callable[..., None]:
+        """Compile the sum for one tile of outputs and so many vectors of channels."""
+
+        @jit(forceinline=True)
+        def add(
+            totals: Any, to: Any, scratch: Any, seen: Any, given: Any, plan: Any, count: Any, fresh: Any
+        ) -> None:  # fmt: skip
+            total = full(totals.dtype.type(0), rows, columns)
+            for t in range(count):
+                pixels = load(scratch, seen + t * plan.wide, 0, 1, columns)
+                total = fma(broadcast(scratch, given + t * plan.high, rows), pixels, total)
+            if not fresh:
+                total = load(totals, to, block, rows, columns) + total
+            store_whole(totals, to, block, total)
+
+        return add
+
+    add_whole, add_last = adder(columns), adder(1)
 
     @shared
     def finish(thread: Any, first: Any, stop: Any, weight: Any, totals: Any, plan: Any) -> None:
