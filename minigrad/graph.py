@@ -99,7 +99,10 @@ class Op:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kernel", kernels.Kernels(self.name))
-        object.__setattr__(self, "apply", self._as_function())
+        apply = self._as_function()
+        if apply is not self.bind:
+            apply.__name__ = apply.__qualname__ = self.name  # Python names it where a call has too many arguments
+        object.__setattr__(self, "apply", apply)
 
     def _as_function(self) -> Callable[..., Any]:
         def apply(*args: Any, **kwargs: Any) -> Any:

@@ -1,5 +1,7 @@
 """Ops of users' own: they are records like the library's, and mistakes in them are said plainly."""
 
+import copy
+import pickle
 import warnings
 from typing import Any
 
@@ -128,6 +130,12 @@ def test_they_are_records_but_not_in_the_table() -> None:
     assert roll not in REGISTRY.values()
     assert REGISTRY["tanh"] is mg.tanh
     assert not hasattr(mg, "atan")
+
+
+def test_ops_are_pickled_and_copied_by_name() -> None:
+    for record in [*REGISTRY.values(), roll]:
+        assert pickle.loads(pickle.dumps(record)) is record
+        assert copy.deepcopy(record) is record
 
 
 def test_operands_are_those_of_any_op() -> None:

@@ -72,8 +72,14 @@ class Record(Op):
         object.__setattr__(self, "__doc__", self.bind.__doc__)
         object.__setattr__(self, "__wrapped__", self.bind)
         object.__setattr__(self, "__name__", self.name)
+        for attribute in ("__module__", "__qualname__"):  # where it is found, as for a function
+            object.__setattr__(self, attribute, getattr(self.bind, attribute))
         if self.listed:
             REGISTRY[self.name] = self
+
+    def __reduce__(self) -> str:
+        name: str = vars(self)["__qualname__"]
+        return name  # pickle and copy find an op where it is defined, as they find a function
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__.lower()} op {self.name}{inspect.signature(self.bind)}>"
