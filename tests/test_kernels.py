@@ -394,6 +394,17 @@ class TestPooledConvolution:
         y, _ = conv_pool.conv2d_pool(x, weight, bias, residuals=True, **options)
         np.testing.assert_array_equal(np.isnan(y), np.isnan(places).any(axis=-1))
 
+    @pytest.mark.parametrize("relu", [False, True])
+    def test_sums_of_no_channels_are_the_bias(self, relu):
+        options = {"padding": (0, 0), "groups": 1, "pool": (2, 2), "relu": relu}
+        inputs = np.zeros((2, 0, 6, 6), "f"), np.zeros((4, 0, 3, 3), "f"), np.array([1, -1, 0, np.nan], "f")
+        y, (winners,) = conv_pool.conv2d_pool(*inputs, residuals=True, **options)
+        expected = np.array([1, 0, 0, np.nan] if relu else [1, -1, 0, np.nan], "f")
+        assert np.array_equal(y, np.broadcast_to(expected[:, None, None], (2, 4, 2, 2)), equal_nan=True)
+        g = np.ones_like(y)
+        *_, by_bias = sums_over_winners.conv2d_pool_backward(g, (True,) * 3, inputs, y, (winners,), **options)
+        assert by_bias.tolist() == ([8, 0, 0, 0] if relu else [8] * 4)
+
 
 @pytest.mark.usefixtures("bands")
 class TestPooling:

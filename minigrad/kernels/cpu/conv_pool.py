@@ -42,7 +42,9 @@ def conv2d_pool(
     (n, _, *image), (o, depth, kh, kw) = x.shape, weight.shape
     oh, ow = ((side + 2 * p - k + 1) // q for side, p, k, q in zip(image, padding, (kh, kw), pool, strict=True))
     y, winners = empty((n, o, oh, ow), x.dtype), empty((n, o, oh, ow), np.int8)
-    if y.size == 0:
+    if y.size == 0 or x.size == 0:  # all sums are of nothing
+        y[...] = np.maximum(bias, 0 if relu else -np.inf).reshape(o, 1, 1)
+        winners[...] = np.where(y > 0, 0, LOSER) if relu else 0
         return y, (winners,)
     full = images.fills(len(x), lanes(x.dtype))
     rows, columns = tile_of_maxima(o // groups, 2 if full else 1)

@@ -19,10 +19,10 @@ from minigrad.kernels.cpu.lines import fill, up
 from minigrad.kernels.cpu.memory import empty, workspaces, zeros
 from minigrad.kernels.cpu.parallel import kernel, parallel_for
 from minigrad.kernels.cpu.simd import (
-    BYTES,
     broadcast,
     fma,
     full,
+    lanes,
     load,
     load_half,
     load_part,
@@ -90,13 +90,14 @@ def conv2d_pool_backward(
     (x, weight, _), (winners,) = inputs, residuals
     o = len(weight)
     if g.size == 0 or x.size == 0:
-        nothing = zeros(x.shape, x.dtype), zeros(weight.shape, x.dtype), zeros((o,), x.dtype)
-        return tuple([array if need else None for array, need in zip(nothing, needs, strict=True)])
-    plan, corners, steps, compute = _plan(x.shape, weight.shape, winners.shape, padding, groups, pool, x.itemsize)
+        sums = zeros(x.shape, x.dtype), zeros(weight.shape, x.dtype), np.where(winners < 0, 0, g).sum((0, 2, 3))
+        return tuple([array if need else None for array, need in zip(sums, needs, strict=True)])
+    plan, compute = _plan(x.shape, weight.shape, padding, groups, lanes(x.dtype))
+    corners, steps = _where_winners_look(winners.shape[2:], pool, plan.width, plan.pixel)
     threads, taps = get_num_threads(), o * weight.shape[2] * plan.pitch
     by_x = empty(x.shape if needs[0] else (0,), x.dtype)
     by_weight, by_bias = empty((plan.slices, taps if needs[1] else 0), x.dtype), zeros((plan.slices, o + 1), x.dtype)
-    scratch = workspaces(threads, up(2 * plan.size, BYTES), x.dtype)
+    scratch = workspaces(threads, 2 * plan.size, x.dtype)
     found = workspaces(threads, plan.outputs * (len(corners) + 1), np.int64)
     last, total, bias = zeros((taps,), x.dtype), empty(weight.shape, x.dtype), empty((o + 1,), x.dtype)
     compute(
@@ -110,18 +111,17 @@ def conv2d_pool_backward(
 
 @functools.lru_cache(maxsize=256)
 def _plan(
-    x: tuple[int, ...], weight: tuple[int, ...], out: tuple[int, ...], padding: Pair, groups: int, pool: Pair,
-    itemsize: int,
-) -> tuple[Plan, Array, Array, Callable[..., None]]:  # fmt: skip
-    """Plan for arrays of these shapes: with the tables of where winners look, and the kernel."""
-    (n, _, h, w), (o, channels, kh, kw), wide = x, weight, BYTES // itemsize
+    x: tuple[int, ...], weight: tuple[int, ...], padding: Pair, groups: int, wide: int
+) -> tuple[Plan, Callable[..., None]]:
+    """Plan for arrays of these shapes, and find the kernel."""
+    (n, _, h, w), (o, channels, kh, kw) = x, weight
     pixel = elements_of_pixel(channels, kw, wide)
     length, width = kw * pixel, (w + 2 * padding[1]) * pixel
     columns, pitch = pieces_of_row(length, kh, wide)
-    size = up((h + 2 * padding[0]) * width, BYTES) + pitch + wide * pixel  # of a copy, and what is read beyond it
+    size = up((h + 2 * padding[0]) * width, wide) + pitch + wide * pixel  # of a copy, and what is read beyond it
     plan = Plan(n, groups, channels, o // groups, h, w, *padding, min(n, SLICES), pixel, length, pitch, width, size)
     compute = sums_over_winners(wide, kh, columns, pixel % wide == 0 and length == pitch, 2 * length <= wide)
-    return plan, *_where_winners_look((out[2], out[3]), pool, width, pixel), compute
+    return plan, compute
 
 
 def elements_of_pixel(channels: int, taps: int, lanes: int) -> int:
@@ -138,7 +138,8 @@ def pieces_of_row(row: int, rows: int, lanes: int) -> Pair:
     return columns, pieces * columns * lanes
 
 
-def _where_winners_look(size: Pair, pool: Pair, width: int, pixel: int) -> tuple[Array, Array]:
+@functools.lru_cache(maxsize=32)  # tables as large as images
+def _where_winners_look(size: tuple[int, ...], pool: Pair, width: int, pixel: int) -> tuple[Array, Array]:
     """The pooling windows, each as its number << 32 | its first pixel, and the steps from there to a winner's.
 
     A winner looks as far as its place (0 1 ...) is from the first; the first step is LOSER's.
