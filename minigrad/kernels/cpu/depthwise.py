@@ -92,7 +92,10 @@ def _plan(
 
 
 def _scratch(threads: int, plan: Plan, dtype: Any) -> Array:
-    """Memory for two bands a thread, each with two vectors more: a tile may stick out, or its sums need a place."""
+    """Memory for two bands a thread, each with two vectors more: a tile may stick out, or its sums need a place.
+
+    Both share what lies between threads.
+    """
     return workspaces(threads, 2 * (plan.span * plan.sw * plan.pitch + 2 * lanes(dtype)), dtype).reshape(threads, 2, -1)
 
 
