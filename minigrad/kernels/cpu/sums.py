@@ -92,18 +92,26 @@ def _pack(thread: Any, first: Any, stop: Any, packed: Any, weight: Any, plan: An
     tiles, every = -(-plan.outputs // plan.rows), plan.blocks // (len(plan.cuts) - 1)
     for block in range(first, stop):
         share, tile = block // every, block % every
-        begin, end, output = plan.cuts[share], plan.cuts[share + 1], tile % tiles * plan.rows
-        source = tile // tiles * plan.group + output * plan.output
+        begin, end = plan.cuts[share], plan.cuts[share + 1]
         to = (begin * every + tile * (end - begin)) * plan.channels * plan.rows
-        height = min(plan.rows, plan.outputs - output)
-        for c in range(plan.channels):
-            for k in range(begin, end):
-                at = source + c * plan.channel + plan.order[k]
-                for m in range(height):
-                    packed[np.uintp(to + m)] = weight[np.uintp(at + m * plan.output)]
-                for m in range(height, plan.rows):
-                    packed[np.uintp(to + m)] = 0
-                to += plan.rows
+        pack_tile(packed, to, weight, tile // tiles, tile % tiles, begin, end, plan)
+
+
+@jit
+def pack_tile(
+    packed: Any, to: Any, weight: Any, group: Any, tile: Any, begin: Any, end: Any, plan: Any
+) -> None:  # fmt: skip
+    """Copy some taps of a tile of a group's outputs to packed[to:], (channels taps rows)."""
+    output = tile * plan.rows
+    source, height = group * plan.group + output * plan.output, min(plan.rows, plan.outputs - output)
+    for c in range(plan.channels):
+        for k in range(begin, end):
+            at = source + c * plan.channel + plan.order[k]
+            for m in range(height):
+                packed[np.uintp(to + m)] = weight[np.uintp(at + m * plan.output)]
+            for m in range(height, plan.rows):
+                packed[np.uintp(to + m)] = 0
+            to += plan.rows
 
 
 def products(rows: int, columns: int, load_tap: Callable[..., Any]) -> Callable[..., Any]:

@@ -6,8 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-IDLE = 0.1  # of the threads' time may be lost, where blocks of work stay whole
-
 _chosen: int | None = None
 alone = False
 """Whether this process was forked from one whose kernels had threads: it has inherited none, and cannot start any."""
@@ -25,15 +23,16 @@ def sharing(elements: int) -> int:
 
 
 @functools.cache
-def parts_of(blocks: int, least: int, most: int, threads: int) -> int:
+def parts_of(blocks: int, least: int, most: int, threads: int, idle: float = 0.1) -> int:
     """Return into how many parts, from `least` to `most`, to cut each block, so that no thread waits long for another.
 
-    They are as few as will do: parts of a block may have to do the same first.
+    They are as few as will do, as parts of a block may have to do the same first: `idle` of the threads' time may be
+    lost.
 
     >>> parts_of(3, 1, 8, 1), parts_of(3, 1, 8, 2), parts_of(2, 1, 8, 16), parts_of(99, 1, 8, 2)
     (1, 2, 8, 1)
     """
-    worth = (k for k in range(least, most) if blocks * k >= (1 - IDLE) * threads * -(-blocks * k // threads))
+    worth = (k for k in range(least, most) if blocks * k >= (1 - idle) * threads * -(-blocks * k // threads))
     return next(worth, most)
 
 

@@ -40,6 +40,7 @@ from minigrad.kernels.cpu.simd import (
     sum_rows,
     turn,
 )
+from minigrad.kernels.cpu.sums import pack_tile, plan_packing
 from minigrad.kernels.cpu.threads import get_num_threads, parts_of
 from minigrad.kernels.cpu.winograd_transforms import TRANSFORMS
 
@@ -49,7 +50,8 @@ Pair = tuple[int, int]
 LINE = BYTES // 4  # elements of float32 in a cache line
 DEPTH = 96  # channels in one sum, at most: what bounds its rounding
 TRANSFORMING = 3.5  # what transforming a pixel takes, in the time of direct sums for one channel and output
-WINDOWS = 14  # and an element of a window
+WINDOWS = 11  # and an element of a window
+IDLE = 0.3  # of the threads' time, about what transforming images takes: each part of the outputs does
 WORTH = 0.9  # the part of the time of direct sums, as estimated, below which they are forgone
 
 
@@ -109,16 +111,17 @@ def correlate(
         *(groups, channels, outputs),
         *(height, breadth, *size, *padding),
         *(down, across, n * down * across),
-        *(panel, pitch, odd_lines(channels * pitch), odd_lines(channels * rows)),
+        *(panel, pitch, odd_lines(channels * pitch), odd_lines(channels * rows + width)),
     )
     threads, elements, tiles = get_num_threads(), (m + 2) ** 2, -(-outputs // rows)
     panels = groups * -(-plan.total // panel)
-    parts = parts_of(panels, 1, tiles, threads)  # of the outputs
+    parts = parts_of(panels, 1, tiles, threads, IDLE)  # of the outputs
     packed = empty((groups * tiles * elements * plan.step,), x.dtype)
     scratch = workspaces(threads, elements * (plan.seen + rows * pitch) + pitch + width, x.dtype)
     y, finite = empty((n, groups * outputs, *size), x.dtype), np.ones(threads, np.bool_)
     transform_weights, multiply = products_of_squares(width, rows, columns, m)
-    transform_weights(groups * tiles, threads, packed, np.ascontiguousarray(weight).reshape(-1), turned, plan)
+    packing = plan_packing(weight.shape, groups, rows, turned, (tuple(range(8, -1, -1)),) if turned else ())
+    transform_weights(groups * tiles, threads, packed, np.ascontiguousarray(weight).reshape(-1), scratch, packing, plan)
     flat = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
     multiply(panels * parts, threads, *flat, packed, scratch, finite, plan, parts)
     return y if finite.all() else None
@@ -169,40 +172,22 @@ def products_of_squares(lanes: int, rows: int, columns: int, m: int) -> tuple[Ca
 
     @shared
     def transform_weights(
-        thread: Any, first: Any, stop: Any, packed: Any, weight: Any, turned: Any, plan: Any
+        thread: Any, first: Any, stop: Any, packed: Any, weight: Any, scratch: Any, packing: Any, plan: Any
     ) -> None:  # fmt: skip
         """Write G w G' in the order (group, tile of outputs, i j, channel, output)."""
+        tiles = -(-plan.outputs // rows)
         for tile in range(first, stop):
-            transform_tile(packed, weight, turned, plan, tile)
+            pack_tile(scratch[thread], 0, weight, tile // tiles, tile % tiles, 0, 9, packing)
+            transform_tile(packed, tile * elements * plan.step, scratch[thread], plan)
 
     @jit
-    def transform_tile(packed: Any, weight: Any, turned: Any, plan: Any, tile: Any) -> None:
-        tiles, step = -(-plan.outputs // rows), plan.step
-        first = tile % tiles * rows
+    def transform_tile(packed: Any, place: Any, weight: Any, plan: Any) -> None:
+        """The same for one tile of weights (channel, tap, output); what is after its last output is overwritten."""
         for c in range(plan.channels):
-            for r in range(rows):
-                at, place = tile * elements * step + c * rows + r, 0
-                if first + r < plan.outputs:
-                    place, way = ((tile // tiles * plan.outputs + first + r) * plan.channels + c) * 9, 1
-                    if turned:
-                        place, way = ((tile // tiles * plan.channels + c) * plan.outputs + first + r) * 9 + 8, -1
-                    lines = (
-                        transform_line(weight, place, way),
-                        transform_line(weight, place + 3 * way, way),
-                        transform_line(weight, place + 6 * way, way),
-                    )
-                    for j in range(side):
-                        column = transform_weight(lines[0][j], lines[1][j], lines[2][j])
-                        for i in range(side):
-                            packed[np.uintp(at + (i * side + j) * step)] = column[i]
-                else:
-                    for k in range(elements):
-                        packed[at + k * step] = 0
-
-    @jit
-    def transform_line(weight: Any, at: Any, way: Any) -> Any:
-        a, b, c = weight[np.uintp(at)], weight[np.uintp(at + way)], weight[np.uintp(at + 2 * way)]
-        return transform_weight(np.float64(a), np.float64(b), np.float64(c))
+            for r in range(0, rows, lanes):
+                d = arrange(load(weight, c * 9 * rows + r, rows, 9, 1), 3)
+                d = turn(transform_weight(turn(transform_weight(d))))
+                store_whole(packed, place + c * rows + r, plan.step, arrange(d, elements))
 
     @shared
     def multiply(

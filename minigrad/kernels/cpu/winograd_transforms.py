@@ -13,14 +13,14 @@ from minigrad.kernels.cpu.simd import fma, full_like, row, stack
 
 
 class Transforms(NamedTuple):
-    """Functions of the rows of a tile, and of three numbers.
+    """Functions of the rows of a tile.
 
     input, output
         B' d and A' d.
     gradient, window
         A d and G' d: they transform the other way.
     weight
-        G (a b c).
+        G d.
     factor
         What remains, for rows and columns, of the whole numbers in B and G.
     """
@@ -29,7 +29,7 @@ class Transforms(NamedTuple):
     output: Callable[[Any], Any]
     gradient: Callable[[Any], Any]
     window: Callable[[Any], Any]
-    weight: Callable[[Any, Any, Any], Any]
+    weight: Callable[[Any], Any]
     factor: float
 
 
@@ -115,17 +115,20 @@ def _window_4(d: Any) -> Any:
     )
 
 
-@jit
-def _weight_2(a: Any, b: Any, c: Any) -> Any:
-    """G (a b c) for m = 2."""
-    return 2 * a, a + b + c, a - b + c, 2 * c
+@jit(forceinline=True)
+def _weight_2(d: Any) -> Any:
+    """G d for m = 2."""
+    both, two = row(d, 0) + row(d, 2), full_like(d, 2)
+    return stack((two * row(d, 0), both + row(d, 1), both - row(d, 1), two * row(d, 2)))
 
 
-@jit
-def _weight_4(a: Any, b: Any, c: Any) -> Any:
-    """G (a b c) for m = 4."""
-    p, q = 512 * a + 288 * c, 64 * a + 144 * c
-    return 192 * a, -p - 384 * b, -p + 384 * b, q + 96 * b, q - 96 * b, 243 * c
+@jit(forceinline=True)
+def _weight_4(d: Any) -> Any:
+    """G d for m = 4."""
+    even_p, odd_p = _sum_of(d, -512, row(d, 0), -288, row(d, 2)), full_like(d, 384) * row(d, 1)
+    even_q, odd_q = _sum_of(d, 64, row(d, 0), 144, row(d, 2)), full_like(d, 96) * row(d, 1)
+    zero, infinity = full_like(d, 192) * row(d, 0), full_like(d, 243) * row(d, 2)
+    return stack((zero, even_p - odd_p, even_p + odd_p, even_q + odd_q, even_q - odd_q, infinity))
 
 
 TRANSFORMS = {

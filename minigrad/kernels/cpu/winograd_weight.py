@@ -140,7 +140,7 @@ def plan_bands(
     panels = -(-n // together) * -(-down // lines)
     wide = -(-channels // columns) * columns
     slices = max(1, min(panels, SLICES, SUMS // (elements * o * channels)))
-    parts = parts_of(slices * groups, 1, tiles, threads)
+    parts = parts_of(slices * groups, 1, tiles, threads, winograd.IDLE)
     high = -(-(-(-tiles // parts) * rows) // width) * width
     squares = lines * across * together
     pixels = (m * lines + 2) * (m * across + 2) + width
