@@ -207,7 +207,6 @@ def blocks(request):
     plans = (
         runs.plan_runs,
         channels._plan,
-        images.plan_bands,
         images._plan,
         conv._plan,
         conv._plan_strides,

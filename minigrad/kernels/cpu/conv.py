@@ -246,17 +246,14 @@ def _plan_job(
     begin, depth = packing.cuts[:-1], np.diff(packing.cuts)
     shares = np.stack([begin * plan.channels, depth, begin * groups * tiles * rows * channels], 1)
     compute, numbers = sums_over_taps(lanes(dtype), rows, columns), (plan, groups, outputs, channels, size[0], parts)
-    shape = n, groups, len(met), outputs, *size
-    return Job(compute, n * groups * bands * parts, threads, packing, taps, shares, numbers, plan.size, shape)
+    blocks, shape = n * groups * bands * parts, (n, groups, len(met), outputs, *size)
+    return Job(compute, blocks, min(threads, blocks), packing, taps, shares, numbers, plan.size, shape)
 
 
 def _sum_over_taps(x: Array, weight: Array, job: Job) -> Array:
     """Cross-correlate images with a weight, or with several shares of its taps."""
-    packed, scratch, y = (
-        pack_weights(weight, job.packing),
-        workspaces(job.threads, job.scratch, x.dtype),
-        empty(job.shape, x.dtype),
-    )
+    packed, scratch = pack_weights(weight, job.packing), workspaces(job.threads, job.scratch, x.dtype)
+    y = empty(job.shape, x.dtype)
     flat = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
     job.compute(job.blocks, job.threads, *flat, packed, job.taps, job.shares, scratch, *job.numbers)
     return y
@@ -297,9 +294,9 @@ def sums_over_taps(lanes: int, rows: int, columns: int) -> Callable[..., None]:
         y: Any, x: Any, weight: Any, taps: Any, shares: Any, runs: Any, plan: Any,
         block: Any, groups: Any, outputs: Any, channels: Any, height: Any, parts: Any
     ) -> None:  # fmt: skip
-        """Compute one part of a group's outputs in one band of an image, for each of the weights.
+        """Compute one part of a group's outputs in one band of an image, for each share of the taps.
 
-        `shares` has where the taps of a weight are, how many a channel has, and where the weight is.
+        `shares` has where the taps of a share are, how many of them a channel has, and where their weights are.
         """
         bands, tiles = -(-height // plan.rows), -(-outputs // rows)
         part, band, i = block % parts, block // parts % bands, block // parts // bands  # i: image and group

@@ -118,11 +118,8 @@ def _compute(
 ) -> Array:
     args = (x.shape[2], x.shape[3]), weight.shape, size, stride, padding, dilation, groups, adjoint
     job = _plan(len(x), *args, x.dtype, get_num_threads())
-    packed, scratch, y = (
-        pack_weights(weight, job.packing),
-        workspaces(job.threads, job.scratch, x.dtype),
-        empty(job.shape, x.dtype),
-    )
+    packed, scratch = pack_weights(weight, job.packing), workspaces(job.threads, job.scratch, x.dtype)
+    y = empty(job.shape, x.dtype)
     flat = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
     job.compute(job.blocks, job.threads, *flat, packed, *job.tables, scratch, job.plan)
     return y
@@ -149,7 +146,7 @@ class Job(NamedTuple):
     shape: tuple[int, ...]
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=256)
 def _plan(
     n: int, image: Pair, weight: tuple[int, ...], size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int,
     adjoint: bool, dtype: Any, threads: int,
@@ -197,7 +194,6 @@ def _axis(taps: int, stride: int, padding: int, dilation: int, adjoint: bool) ->
     return Axis(stride, 1, met, [places[taps] // stride for places, taps in zip(seen, met, strict=True)])
 
 
-@functools.lru_cache(maxsize=256)
 def plan_bands(
     sizes: tuple[int, int, int, int], image: Pair, size: Pair, window: Pair, stride: Pair, padding: Pair,
     dilation: Pair, adjoint: bool, wide: int, rows: int, threads: int, whole: bool = False,

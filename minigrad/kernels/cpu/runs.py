@@ -65,6 +65,11 @@ class Runs(NamedTuple):
     size: int
 
 
+def odd_lines(count: int) -> int:
+    """Round up to an odd number of cache lines: what lies so far apart is not all in one set of the cache."""
+    return (-(-count // LINE) | 1) * LINE
+
+
 @functools.lru_cache(maxsize=1024)
 def plan_runs(
     image: Pair,
@@ -87,8 +92,7 @@ def plan_runs(
     span, phases = rows + (kh - 1) * dh // sh, min(sh, (kh - 1) * dh + 1)
     in_place = depth is not None and kw == 1 and (ow, left, top, sh, sw) == (w, 0, 0, 1, 1) and oh + (kh - 1) * dh <= h
     last = LINE * -(-ow // LINE)  # what is copied of a line
-    pitch = -(-((span - 1) * ow + last) // LINE) | 1  # an odd number of cache lines: taps spread over the cache's sets
-    pitch *= LINE
+    pitch = odd_lines((span - 1) * ow + last)
     copied = kw * phases * pitch
     steps = range(-left, kw * dw - left, dw)
     together = channels

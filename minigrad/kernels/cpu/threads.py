@@ -22,7 +22,7 @@ def sharing(elements: int) -> int:
     return min(get_num_threads(), most) if most > 1 else 1
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1024)
 def parts_of(blocks: int, least: int, most: int, threads: int, idle: float = 0.1) -> int:
     """Return into how many parts, from `least` to `most`, to cut each block, so that no thread waits long for another.
 

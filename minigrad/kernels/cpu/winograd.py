@@ -25,8 +25,8 @@ from minigrad.kernels.cpu import precision
 from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.memory import empty, workspaces
 from minigrad.kernels.cpu.parallel import shared
+from minigrad.kernels.cpu.runs import odd_lines
 from minigrad.kernels.cpu.simd import (
-    BYTES,
     arrange,
     broadcast,
     collect_lines,
@@ -47,7 +47,6 @@ from minigrad.kernels.cpu.winograd_transforms import TRANSFORMS
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
 
-LINE = BYTES // 4  # elements of float32 in a cache line
 DEPTH = 96  # channels in one sum, at most: what bounds its rounding
 TRANSFORMING = 3.5  # what transforming a pixel takes, in the time of direct sums for one channel and output
 WINDOWS = 11  # and an element of a window
@@ -125,11 +124,6 @@ def correlate(
     flat = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
     multiply(panels * parts, threads, *flat, packed, scratch, finite, plan, parts)
     return y if finite.all() else None
-
-
-def odd_lines(count: int) -> int:
-    """Round up to an odd number of cache lines."""
-    return (-(-count // LINE) | 1) * LINE
 
 
 @functools.lru_cache(maxsize=1024)

@@ -20,6 +20,7 @@ from minigrad.kernels.cpu import precision, winograd
 from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.memory import empty, workspaces
 from minigrad.kernels.cpu.parallel import shared
+from minigrad.kernels.cpu.runs import odd_lines
 from minigrad.kernels.cpu.simd import (
     arrange,
     broadcast,
@@ -145,7 +146,7 @@ def plan_bands(
     squares = lines * across * together
     pixels = (m * lines + 2) * (m * across + 2) + width
     seen = pixels * max(wide, high)
-    apart, given_apart = winograd.odd_lines(squares * wide), winograd.odd_lines(squares * high)
+    apart, given_apart = odd_lines(squares * wide), odd_lines(squares * high)
     given = seen + elements * apart
     return Bands(
         *(n, groups, channels, outputs, height, breadth, oh, ow, *padding, down, across),
