@@ -704,11 +704,14 @@ class TestBatchNorm:
         with np.errstate(all="ignore"):
             y = reference.batch_norm(x.astype("float64"), *tables, eps=options["eps"], relu=False)
         options["relu"] &= bool(np.abs(y).min() > 1e-2)  # where it is near 0, its sign is a matter of rounding
-        found = with_threads(2, self.results, *case)
-        for one, expected in zip(found, self.exact(*case), strict=True):
+        found, exact = with_threads(2, self.results, *case), self.exact(*case)
+        for k, (one, expected) in enumerate(zip(found, exact, strict=True)):
             assert (one.dtype, one.shape) == (x.dtype, expected.shape)
             tolerance = 50 * np.finfo(x.dtype).eps * (1 + np.abs(x).max())
-            np.testing.assert_allclose(one, expected, rtol=tolerance, atol=tolerance * (1 + np.abs(expected).max()))
+            scale = 1 + np.abs(expected).max()
+            if k in (4, 7):  # sums of g * (x - mean): the mean's own rounding is in them as often as g
+                scale += np.abs(exact[5]).max()
+            np.testing.assert_allclose(one, expected, rtol=tolerance, atol=tolerance * scale)
         one_thread = with_threads(1, self.results, *case)
         assert [a.tobytes() for a in found] == [a.tobytes() for a in one_thread]
 
