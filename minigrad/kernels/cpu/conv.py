@@ -9,7 +9,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,7 @@ from minigrad.kernels.cpu.simd import (
     store,
     sum_lanes,
 )
-from minigrad.kernels.cpu.sums import pack_weights, plan_packing, tile_of_sums
+from minigrad.kernels.cpu.sums import Job, plan_packing, sum_over_taps, tile_of_sums
 from minigrad.kernels.cpu.threads import get_num_threads, parts_of, sharing
 
 Array = npt.NDArray[Any]
@@ -111,7 +111,7 @@ def _input_of_strides(
     """Compute the gradient for all residues modulo the stride from one copy of g."""
     n, given, threads = len(g), (g.shape[2], g.shape[3]), get_num_threads()
     job = _plan_strides(n, given, weight.shape, image, stride, padding, dilation, groups, g.dtype, threads)
-    parts, x = _sum_over_taps(g, weight, job), empty((n, groups * weight.shape[1], *image), g.dtype)
+    parts, x = sum_over_taps(g, weight, job), empty((n, groups * weight.shape[1], *image), g.dtype)
     planes = x.reshape(-1, *image)
     interleave(len(planes), sharing(x.size), planes, parts.reshape(-1, *stride, *parts.shape[3:]))
     return x
@@ -121,7 +121,7 @@ def _input_of_strides(
 def _plan_strides(
     n: int, given: Pair, weight: tuple[int, ...], image: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int,
     dtype: Any, threads: int,
-) -> "Job":  # fmt: skip
+) -> Job:  # fmt: skip
     """Tap u meets the elements of x that are u * dilation - padding modulo the stride, and none else."""
     (sh, sw), (kh, kw) = stride, weight[2:]
     down, rows = np.divmod(np.arange(kh) * dilation[0] - padding[0], sh)
@@ -189,34 +189,7 @@ def correlate(
     if full:
         return by_images.correlate(x, weight, size, stride, padding, dilation, groups)
     args = (image[0], image[1]), weight.shape, size, stride, padding, dilation, groups, turned
-    return _sum_over_taps(x, weight, _plan(n, *args, x.dtype, get_num_threads())).reshape(n, o, *size)
-
-
-class Job(NamedTuple):
-    """What the shapes of a call say of its sums.
-
-    compute, blocks, threads
-        The kernel, how many blocks it computes, and on how many threads.
-    packing
-        How the weight is packed.
-    taps, shares
-        Where taps find their runs; and for each share of them where these begin, how many of them a channel has, and
-        where its weights are.
-    numbers
-        The last arguments of the kernel.
-    scratch, shape
-        The elements of a thread's scratch, and the shape of the result: (n g shares o/g h w).
-    """
-
-    compute: Callable[..., None]
-    blocks: int
-    threads: int
-    packing: sums.Packing
-    taps: Array
-    shares: Array
-    numbers: tuple[Any, ...]
-    scratch: int
-    shape: tuple[int, ...]
+    return sum_over_taps(x, weight, _plan(n, *args, x.dtype, get_num_threads())).reshape(n, o, *size)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -236,7 +209,11 @@ def _plan_job(
     n: int, weight: tuple[int, ...], size: Pair, groups: int, turned: bool, met: tuple[tuple[int, ...], ...],
     plan: Runs, taps: Array, dtype: Any, threads: int,
 ) -> Job:  # fmt: skip
-    """Plan the sums over the taps that each share has `met`."""
+    """Plan the sums over the taps that each share has `met`, to (n g shares o/g h w).
+
+    The tables have where taps find their runs; and for each share where these begin, how many of them a channel has,
+    and where its weights are.
+    """
     o, channels = (_turned(weight, groups) if turned else weight)[:2]
     outputs = o // groups
     rows, columns = tile_of_sums(outputs)
@@ -247,16 +224,7 @@ def _plan_job(
     shares = np.stack([begin * plan.channels, depth, begin * groups * tiles * rows * channels], 1)
     compute, numbers = sums_over_taps(lanes(dtype), rows, columns), (plan, groups, outputs, channels, size[0], parts)
     blocks, shape = n * groups * bands * parts, (n, groups, len(met), outputs, *size)
-    return Job(compute, blocks, min(threads, blocks), packing, taps, shares, numbers, plan.size, shape)
-
-
-def _sum_over_taps(x: Array, weight: Array, job: Job) -> Array:
-    """Cross-correlate images with a weight, or with several shares of its taps."""
-    packed, scratch = pack_weights(weight, job.packing), workspaces(job.threads, job.scratch, x.dtype)
-    y = empty(job.shape, x.dtype)
-    flat = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
-    job.compute(job.blocks, job.threads, *flat, packed, job.taps, job.shares, scratch, *job.numbers)
-    return y
+    return Job(compute, blocks, min(threads, blocks), packing, (taps, shares), numbers, plan.size, shape)
 
 
 def _is_product(

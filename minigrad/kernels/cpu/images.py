@@ -16,7 +16,6 @@ import numpy.typing as npt
 from minigrad.kernels.cpu import sums
 from minigrad.kernels.cpu.compiler import jit
 from minigrad.kernels.cpu.lines import fill, up
-from minigrad.kernels.cpu.memory import empty, workspaces
 from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.simd import (
     arrange,
@@ -29,7 +28,7 @@ from minigrad.kernels.cpu.simd import (
     store_whole,
     transpose,
 )
-from minigrad.kernels.cpu.sums import Packing, pack_weights, plan_packing, tile_of_sums
+from minigrad.kernels.cpu.sums import Job, plan_packing, sum_over_taps, tile_of_sums
 from minigrad.kernels.cpu.threads import get_num_threads, parts_of
 
 Array = npt.NDArray[Any]
@@ -117,33 +116,7 @@ def _compute(
     x: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int, adjoint: bool
 ) -> Array:
     args = (x.shape[2], x.shape[3]), weight.shape, size, stride, padding, dilation, groups, adjoint
-    job = _plan(len(x), *args, x.dtype, get_num_threads())
-    packed, scratch = pack_weights(weight, job.packing), workspaces(job.threads, job.scratch, x.dtype)
-    y = empty(job.shape, x.dtype)
-    flat = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
-    job.compute(job.blocks, job.threads, *flat, packed, *job.tables, scratch, job.plan)
-    return y
-
-
-class Job(NamedTuple):
-    """What the shapes of a call say.
-
-    compute, blocks, threads
-        The kernel, how many blocks it computes, and on how many threads.
-    packing, tables, plan
-        How the weight is packed, and what `plan_bands` returns.
-    scratch, shape
-        The elements of a thread's scratch, and the shape of the result.
-    """
-
-    compute: Callable[..., None]
-    blocks: int
-    threads: int
-    packing: Packing
-    tables: list[Array]
-    plan: Plan
-    scratch: int
-    shape: tuple[int, ...]
+    return sum_over_taps(x, weight, _plan(len(x), *args, x.dtype, get_num_threads()))
 
 
 @functools.lru_cache(maxsize=256)
@@ -159,7 +132,8 @@ def _plan(
     plan, met, *tables = plan_bands((n, groups, channels, outputs), *args)
     packing, blocks = plan_packing(weight, groups, rows, adjoint, met), -(-n // wide) * groups * plan.bands
     scratch, shape = plan.size + plan.room, (n, groups * outputs, *size)
-    return Job(sums_over_taps(wide, rows, columns), blocks, min(threads, blocks), packing, tables, plan, scratch, shape)
+    compute = sums_over_taps(wide, rows, columns)
+    return Job(compute, blocks, min(threads, blocks), packing, tuple(tables), (plan,), scratch, shape)
 
 
 class Axis(NamedTuple):

@@ -1,4 +1,4 @@
-"""What tiles of sums over taps share: their size, weights in the order in which they read them, and the sums."""
+"""What sums over taps share: the size of tiles, weights in the order in which they read them, and how they are run."""
 
 import functools
 import math
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minigrad.kernels.cpu.compiler import jit
-from minigrad.kernels.cpu.memory import empty
+from minigrad.kernels.cpu.memory import empty, workspaces
 from minigrad.kernels.cpu.parallel import shared
 from minigrad.kernels.cpu.simd import broadcast, fma, full, registers
 from minigrad.kernels.cpu.threads import sharing
@@ -112,6 +112,38 @@ def pack_tile(
             for m in range(height, plan.rows):
                 packed[np.uintp(to + m)] = 0
             to += plan.rows
+
+
+class Job(NamedTuple):
+    """What the shapes of a cross-correlation say of its sums.
+
+    compute, blocks, threads
+        The kernel, how many blocks it computes, and on how many threads.
+    packing
+        How the weight is packed.
+    tables, numbers
+        The arguments of the kernel before the scratch, and those behind it.
+    scratch, shape
+        The elements of a thread's scratch, and the shape of the result.
+    """
+
+    compute: Callable[..., None]
+    blocks: int
+    threads: int
+    packing: Packing
+    tables: tuple[Array, ...]
+    numbers: tuple[Any, ...]
+    scratch: int
+    shape: tuple[int, ...]
+
+
+def sum_over_taps(x: Array, weight: Array, job: Job) -> Array:
+    """Cross-correlate images with a weight, or with several shares of its taps."""
+    packed, scratch = pack_weights(weight, job.packing), workspaces(job.threads, job.scratch, x.dtype)
+    y = empty(job.shape, x.dtype)
+    flat = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
+    job.compute(job.blocks, job.threads, *flat, packed, *job.tables, scratch, *job.numbers)
+    return y
 
 
 def products(rows: int, columns: int, load_tap: Callable[..., Any]) -> Callable[..., Any]:
