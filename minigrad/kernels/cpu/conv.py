@@ -197,19 +197,18 @@ def _plan(
     n: int, image: Pair, weight: tuple[int, ...], size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int,
     turned: bool, dtype: Any, threads: int,
 ) -> Job:  # fmt: skip
-    (o, channels, *window), area = _turned(weight, groups) if turned else weight, math.prod(weight[2:])
+    o, channels, *window = _turned(weight, groups) if turned else weight
     few = o // groups < 4  # outputs, for which what bands share is copied less often
     positions = 2 * POSITIONS if few else POSITIONS
     plan = plan_runs(image, size, (window[0], window[1]), stride, padding, dilation, channels, positions, sums.DEPTH)
-    order = tuple(range(area)[::-1] if turned else range(area))
-    return _plan_job(n, weight, size, groups, turned, (order,), plan, plan.taps, dtype, threads)
+    return _plan_job(n, weight, size, groups, turned, (), plan, plan.taps, dtype, threads)
 
 
 def _plan_job(
     n: int, weight: tuple[int, ...], size: Pair, groups: int, turned: bool, met: tuple[tuple[int, ...], ...],
     plan: Runs, taps: Array, dtype: Any, threads: int,
 ) -> Job:  # fmt: skip
-    """Plan the sums over the taps that each share has `met`, to (n g shares o/g h w).
+    """Plan the sums over the taps that each share has `met` (see `plan_packing`), to (n g shares o/g h w).
 
     The tables have where taps find their runs; and for each share where these begin, how many of them a channel has,
     and where its weights are.
@@ -223,7 +222,7 @@ def _plan_job(
     begin, depth = packing.cuts[:-1], np.diff(packing.cuts)
     shares = np.stack([begin * plan.channels, depth, begin * groups * tiles * rows * channels], 1)
     compute, numbers = sums_over_taps(lanes(dtype), rows, columns), (plan, groups, outputs, channels, size[0], parts)
-    blocks, shape = n * groups * bands * parts, (n, groups, len(met), outputs, *size)
+    blocks, shape = n * groups * bands * parts, (n, groups, len(depth), outputs, *size)
     return Job(compute, blocks, min(threads, blocks), packing, (taps, shares), numbers, plan.size, shape)
 
 

@@ -67,13 +67,14 @@ def plan_packing(
 ) -> Packing:
     """Plan the packing of a weight of that shape (groups outputs, channels kh kw) for tiles of so many outputs.
 
-    Where it is `turned`, channels and outputs change roles. The taps are packed in `shares`; there may be one of all.
+    Where it is `turned`, channels and outputs change roles. The taps are packed in `shares`; by default all are in one,
+    in reverse where the weight is turned.
     """
     outputs, channels, area = shape[0] // groups, shape[1], math.prod(shape[2:])
     output, channel = channels * area, area
     if turned:
         outputs, channels, output, channel = channels, outputs, channel, output
-    shares = shares or (tuple(range(area)),)
+    shares = shares or (tuple(range(area)[::-1] if turned else range(area)),)
     cuts = np.cumsum([0, *map(len, shares)])
     tiles, order = groups * -(-outputs // rows), np.array([tap for share in shares for tap in share], np.intp)
     size, group = tiles * rows * channels * len(order), outputs * channels * area

@@ -119,7 +119,7 @@ def correlate(
     scratch = workspaces(threads, elements * (plan.seen + rows * pitch) + pitch + width, x.dtype)
     y, finite = empty((n, groups * outputs, *size), x.dtype), np.ones(threads, np.bool_)
     transform_weights, multiply = products_of_squares(width, rows, columns, m)
-    packing = plan_packing(weight.shape, groups, rows, turned, (tuple(range(8, -1, -1)),) if turned else ())
+    packing = plan_packing(weight.shape, groups, rows, turned)
     transform_weights(groups * tiles, threads, packed, np.ascontiguousarray(weight).reshape(-1), scratch, packing, plan)
     flat = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
     multiply(panels * parts, threads, *flat, packed, scratch, finite, plan, parts)
