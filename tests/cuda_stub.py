@@ -100,8 +100,8 @@ def written(kernel, signature, capability):
 class Stub:
     """The library, of one GPU with `room` bytes; `failing` are the error numbers of functions that fail.
 
-    Those in `short` find too little memory, once for each time that they are there. `astray` are the calls that use or
-    free memory in a stream which does not wait for what another one has done with it.
+    Those in `short` find too little memory, once for each time that they are there. `astray` are the calls that use
+    memory beyond its end, or use or free it in a stream which does not wait for what another one has done with it.
     """
 
     def __init__(self, room=1 << 30, version=13000, gpus=1, **failing):
@@ -137,11 +137,11 @@ class Stub:
         self._handles += 1
         out[0] = 0x7F00_0000_0000 + self._handles  # which does not fit an int of C
 
-    def _use(self, address, stream, alone=False):
+    def _use(self, address, stream, size=0, alone=False):
         """Note a use of memory; one `alone` is in no other stream's past so far."""
         for base, block in self.memory.items():
             if base <= address < base + len(block):
-                if stream not in self.after[base]:
+                if stream not in self.after[base] or address + size > base + len(block):
                     self.astray.append(self.log[-1])
                 if alone:
                     self.after[base] = {stream}
@@ -229,17 +229,17 @@ class Stub:
 
     @c(c_uint64, c_ubyte, c_size_t, c_void_p)
     def do_cuMemsetD8Async(self, there, value, size, stream):
-        self._use(there, stream, alone=True)
+        self._use(there, stream, size, alone=True)
         memset(there, value, size)
 
     @c(c_uint64, c_void_p, c_size_t, c_void_p)
     def do_cuMemcpyHtoDAsync_v2(self, there, here, size, stream):
-        self._use(there, stream, alone=True)
+        self._use(there, stream, size, alone=True)
         memmove(there, here, size)
 
     @c(c_void_p, c_uint64, c_size_t, c_void_p)
     def do_cuMemcpyDtoHAsync_v2(self, here, there, size, stream):
-        self._use(there, stream)
+        self._use(there, stream, size)
         memmove(here, there, size)
 
     @c(POINTER(c_size_t), POINTER(c_size_t))

@@ -246,12 +246,12 @@ def test_an_upload_that_fails_gives_its_memory_back_when_its_copies_are_through(
         return synchronize(event)
 
     driver = machines.machine()
-    monkeypatch.setattr(driver._library, "cuEventSynchronize", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        driver.upload(x)
+    with monkeypatch.context() as during:
+        during.setattr(driver._library, "cuEventSynchronize", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            driver.upload(x)
     assert stub.names().count("cuMemcpyHtoDAsync_v2") == 1
     assert stub.calls("cuMemFreeAsync")[-1][2] == driver.stream  # which has waited: else it would be `astray`
-    monkeypatch.undo()
     np.testing.assert_array_equal(to_numpy(from_numpy(x)), x)
 
 

@@ -193,7 +193,7 @@ def test_what_comes_from_a_gpu_is_copied_before_it_may_go(stub, monkeypatch, ver
         whole = np.ctypeslib.as_array((ctypes.c_float * 24).from_address(x.buffer.address))
         start = x.offset * 4
         view = np.lib.stride_tricks.as_strided(whole[start // 4 :], x.shape, [4 * s for s in x.strides])
-        ctypes.memmove(out.buffer.address, np.ascontiguousarray(view).ctypes.data, out.nbytes)
+        ctypes.memmove(out.buffer.address, view.tobytes(), out.nbytes)
         return out
 
     monkeypatch.setattr(exchange, "fill", fill)
