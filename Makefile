@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 EXTRAS ?= dev
 
-.PHONY: demo test test-cuda test-ptx lint format clean
+.PHONY: demo test test-bounds test-cuda test-ptx lint format clean
 
 demo: $(VENV)/installed-demos
 	$(BIN)/python -m demos.scenes $(ARGS)
@@ -14,6 +14,11 @@ demo: $(VENV)/installed-demos
 # worksteal: each worker begins in a part of its own, so that no two compile the same kernels at the same time.
 test: $(VENV)/installed-$(EXTRAS)
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+# Arrays between pages that nobody may touch: what reads or writes beyond them crashes (tests/guard.py).
+test-bounds: $(VENV)/installed-$(EXTRAS)
+	$(BIN)/python -m pytest -p tests.guard -n auto --dist worksteal \
+		tests/test_kernels.py tests/test_winograd.py tests/test_matmul.py tests/test_ops.py -k "not planted and not documented" $(ARGS)
 
 # Kernels of the GPU, on one where minigrad finds one, else in numba's simulator, for which numba asks when it is
 # imported: a process of its own. NUMBA_ENABLE_CUDASIM=1 before `make` asks for the simulator anyway.

@@ -1,5 +1,6 @@
 """Winograd's convolution: near the sums that define it, wherever it is chosen, and those sums where it must not be."""
 
+import functools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -79,6 +80,24 @@ def check(name, *inputs, **options):
     np.testing.assert_allclose(found[0], expected, rtol=tolerance, atol=error)
 
 
+@functools.cache  # the reference takes long
+def three(n, channels, side):
+    """A 3x3 convolution and its gradients: the name of each kernel, its inputs and options, and what is expected."""
+    rng = np.random.default_rng(channels)
+    x = rng.standard_normal((n, channels, side, side)).astype("float32")
+    weight = rng.standard_normal((channels, channels, 3, 3)).astype("float32")
+    same = {"padding": (1, 1), "groups": 1, **OPTIONS}
+    cases = [
+        ("conv2d", (x, weight), same),
+        ("conv2d_input", (x[::-1], weight), {"shape": x.shape, **same}),
+        ("conv2d_weight", (x[::-1], x), {"shape": weight.shape, **same}),
+    ]
+    return [
+        (kernel, inputs, options, getattr(reference, kernel)(*[it.astype("float64") for it in inputs], **options))
+        for kernel, inputs, options in cases
+    ]
+
+
 class TestNearTheReference:
     @settings(max_examples=40, deadline=None)
     @given(case=problems())
@@ -96,18 +115,8 @@ class TestNearTheReference:
         ("n", "channels", "side"), [(2, 512, 7), (2, 192, 8), (2, 100, 14), (2, 64, 56), (2, 24, 64)]
     )
     def test_errors_are_as_documented(self, precise, n, channels, side):
-        rng = np.random.default_rng(channels)
-        x = rng.standard_normal((n, channels, side, side)).astype("float32")
-        weight = rng.standard_normal((channels, channels, 3, 3)).astype("float32")
-        options = {"padding": (1, 1), "groups": 1, **OPTIONS}
-        wide = x.astype("float64"), weight.astype("float64")
-        g, wide_g = x[::-1], wide[0][::-1]
-        inputs, weights = options | {"shape": x.shape}, options | {"shape": weight.shape}
-        for found, expected in [
-            (conv.conv2d(x, weight, **options), reference.conv2d(*wide, **options)),
-            (conv.conv2d_input(x, weight, **inputs), reference.conv2d_input(*wide, **inputs)),
-            (conv.conv2d_weight(g, x, **weights), reference.conv2d_weight(wide_g, wide[0], **weights)),
-        ]:
+        for kernel, inputs, options, expected in three(n, channels, side):
+            found = getattr(conv, kernel)(*inputs, **options)
             error = np.sqrt(((found - expected) ** 2).mean() / (expected**2).mean())
             assert error < ERRORS[precise]
 
