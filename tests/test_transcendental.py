@@ -24,8 +24,8 @@ def _by_tiles(function):
     return call
 
 
-exp, expm1, log1p, erf, erfc = [
-    _by_tiles(getattr(transcendental, name)) for name in ("exp", "expm1", "log1p", "erf", "erfc")
+exp, expm1, log1p, erf, erfc, tanh = [
+    _by_tiles(getattr(transcendental, name)) for name in ("exp", "expm1", "log1p", "erf", "erfc", "tanh")
 ]
 
 
@@ -84,11 +84,19 @@ def test_erf_on_both_sides_of_1(dtype):
     assert units(erf(x), np.vectorize(math.erf)(x.astype(np.float64))) < 3
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_tanh_on_both_sides_of_0(dtype):
+    x = np.concatenate([spread(0.0, 20.0, dtype), spread(-20.0, 0.0, dtype)])
+    assert units(tanh(x), np.tanh(x.astype(np.longdouble))) < 3
+
+
 @pytest.mark.parametrize(("dtype", "high", "low"), [("float32", 89, -104), ("float64", 710, -746)])
 def test_special_values(dtype, high, low):
     x = np.array([np.inf, -np.inf, np.nan, 0, -0.0, high, low], dtype)
     np.testing.assert_array_equal(exp(x), np.array([np.inf, 0, np.nan, 1, 1, np.inf, 0], dtype))
     np.testing.assert_array_equal(erf(x), np.array([1, -1, np.nan, 0, 0, 1, -1], dtype))
     np.testing.assert_array_equal(erfc(x), np.array([0, 2, np.nan, 1, 1, 0, 2], dtype))
+    np.testing.assert_array_equal(tanh(x), np.array([1, -1, np.nan, 0, 0, 1, -1], dtype))
+    np.testing.assert_array_equal(np.signbit(tanh(x[3:5])), [False, True])
     np.testing.assert_array_equal(expm1(x[1:5]), np.array([-1, np.nan, 0, 0], dtype))
     np.testing.assert_array_equal(log1p(x[2:5]), np.array([np.nan, 0, 0], dtype))

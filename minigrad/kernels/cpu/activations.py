@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from minigrad.kernels import scalars
@@ -44,7 +43,7 @@ def _activation(choose: Callable[..., tuple[tuple[Kernel, Kernel], float]]) -> t
     def forward(x: Array, *, residuals: bool, **options: Any) -> tuple[Array, tuple[()]]:
         (values, _), option = choose(**options)
         out = empty(x.shape, x.dtype)
-        values(x.size, sharing(x.size), out.reshape(-1), _flat(x), x.dtype.type(option))
+        values(x.size, sharing(x.size), out.ravel(), x.ravel(), x.dtype.type(option))
         return out, ()
 
     def backward(
@@ -52,14 +51,10 @@ def _activation(choose: Callable[..., tuple[tuple[Kernel, Kernel], float]]) -> t
     ) -> tuple[Array]:
         (x,), ((_, slopes), option) = inputs, choose(**options)
         gradient = empty(x.shape, x.dtype)
-        slopes(x.size, sharing(x.size), gradient.reshape(-1), _flat(g), _flat(x), x.dtype.type(option))
+        slopes(x.size, sharing(x.size), gradient.ravel(), g.ravel(), x.ravel(), x.dtype.type(option))
         return (gradient,)
 
     return forward, backward
-
-
-def _flat(x: Array) -> Array:
-    return np.ascontiguousarray(x).reshape(-1)
 
 
 SILU, SOFTPLUS = _pair(scalars.silu, scalars.silu_slope), _pair(scalars.softplus, scalars.softplus_slope)

@@ -60,7 +60,7 @@ def avg_pool2d(
     y = empty((n, c, *size), x.dtype)
     if y.size == 0:
         return y
-    flat, threads = (y.reshape(-1), np.ascontiguousarray(x).reshape(-1)), get_num_threads()
+    flat, threads = (y.ravel(), x.ravel()), get_num_threads()
     if tiles((h, w), size, kernel_size, stride, padding):
         _tiles(stride[1])(n * c * size[0], threads, *flat, size[1], kernel_size[0])
     else:
@@ -89,7 +89,7 @@ def avg_pool2d_input(
     size, dx = g.shape[2:], empty(shape, g.dtype)
     if dx.size == 0:
         return dx
-    flat, threads = (dx.reshape(-1), np.ascontiguousarray(g).reshape(-1)), get_num_threads()
+    flat, threads = (dx.ravel(), g.ravel()), get_num_threads()
     if (kernel_size, padding) == ((h, w), (0, 0)):
         _images_backward(n * c, threads, *flat, h * w)
     elif tiles((h, w), size, kernel_size, stride, padding):

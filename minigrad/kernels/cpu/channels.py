@@ -84,9 +84,9 @@ def conv2d_weight(
     job, threads = _plan(g.shape, x.shape, shape, stride, padding, dilation, groups, g.dtype), get_num_threads()
     plan, totals, weight = job.plan, empty(job.totals, g.dtype), empty(shape, g.dtype)
     scratch = workspaces(threads, plan.together * plan.size, g.dtype)
-    flat_g, flat_x = np.ascontiguousarray(g).reshape(-1), np.ascontiguousarray(x).reshape(-1)
+    flat_g, flat_x = g.ravel(), x.ravel()
     job.compute(len(totals), threads, totals, flat_g, flat_x, scratch, job.places, plan)
-    job.finish(job.tiles, sharing(totals.size), weight.reshape(-1), totals, len(job.places), plan)
+    job.finish(job.tiles, sharing(totals.size), weight.ravel(), totals, len(job.places), plan)
     return weight
 
 
@@ -129,7 +129,7 @@ def _plan(
         *(band, together, span, pitch, span * pitch * vectors * lane, passes, slices),
     )
     u, v, c = np.ogrid[:kh, :kw, :vectors]
-    places = (((u * dilation[0] * pitch + v * dilation[1]) * vectors + c) * lane).reshape(-1)
+    places = (((u * dilation[0] * pitch + v * dilation[1]) * vectors + c) * lane).ravel()
     rows, columns = tile_of_channels(plan.outputs, len(places))
     tiles = -(-plan.outputs // rows)
     totals = passes * groups * slices, tiles * -(-len(places) // columns) * rows * columns * lane

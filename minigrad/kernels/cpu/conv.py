@@ -375,14 +375,14 @@ def conv2d_weight(
     totals = empty((slices * passes * groups * tiles * whole,), g.dtype)
     scratch = workspaces(get_num_threads(), together * plan.size, x.dtype)
     weight = empty(shape, g.dtype)
-    flat_g, flat_x = np.ascontiguousarray(g).reshape(-1), np.ascontiguousarray(x).reshape(-1)
+    flat_g, flat_x = g.ravel(), x.ravel()
     compute, finish = sums_over_outputs(lanes(g.dtype), rows, columns)
     compute(
         slices * groups * passes, len(scratch), totals, flat_g, flat_x, scratch, plan,
         n, groups, o // groups, channels, oh, slices, together
     )  # fmt: skip
     finish(
-        groups * passes, sharing(totals.size), weight.reshape(-1), totals, plan, groups, o // groups, channels, slices
+        groups * passes, sharing(totals.size), weight.ravel(), totals, plan, groups, o // groups, channels, slices
     )  # fmt: skip
     return weight
 

@@ -53,7 +53,7 @@ def conv2d_pool(
     biases = zeros((groups * step,), x.dtype)
     biases.reshape(groups, -1)[:, : o // groups] = bias.reshape(groups, -1)
     at_once = -(-size // -(-size // sums.DEPTH))  # taps of one sum
-    flat = y.reshape(-1), winners.reshape(-1), np.ascontiguousarray(x).reshape(-1), packed, biases
+    flat = y.ravel(), winners.ravel(), x.ravel(), packed, biases
     threads, bounds = get_num_threads(), (size, at_once, relu)
     if full:
         sizes, wide = (n, groups, depth, o // groups), lanes(x.dtype)
@@ -80,7 +80,7 @@ def _plan(image: Pair, size: Pair, kernel: Pair, pool: Pair, padding: Pair, chan
     room = max(1, runs.ELEMENTS // (channels * window[1] * (min(pool[0], window[0]) + 1)))
     plan = runs.plan_runs(image, size, window, pool, padding, (1, 1), channels, room, None)
     seen = np.lib.stride_tricks.sliding_window_view(plan.taps.reshape(channels, *window), kernel, axis=(1, 2))
-    return plan, seen.transpose(1, 2, 0, 3, 4).reshape(-1)
+    return plan, seen.transpose(1, 2, 0, 3, 4).ravel()
 
 
 @functools.lru_cache(maxsize=256)
@@ -93,7 +93,7 @@ def _plan_of_images(
     args = sizes, image, size, window, pool, padding, (1, 1), False, wide, rows, threads, True
     plan, _, _, taps, *tables = images.plan_bands(*args)
     seen = np.lib.stride_tricks.sliding_window_view(taps.reshape(sizes[2], *window), kernel, axis=(1, 2))
-    return plan, seen.transpose(1, 2, 0, 3, 4).reshape(-1), *tables
+    return plan, seen.transpose(1, 2, 0, 3, 4).ravel(), *tables
 
 
 @functools.cache

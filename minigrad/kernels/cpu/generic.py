@@ -16,7 +16,11 @@ Array = np.ndarray
 
 LARGE = 1 << 18  # bytes, from which memory of the pool saves a ufunc more than it costs
 
-SHARED = ("add", "subtract", "multiply", "divide", "maximum", "minimum", "exp")
+SHARED = {
+    *("add", "subtract", "multiply", "divide", "maximum", "minimum"),
+    *("negative", "abs", "square", "sqrt", "exp", "tanh"),
+}
+"""The ufuncs that have a compiled kernel for large arrays."""
 
 KERNELS: dict[str, Callable[..., Any]] = {}
 

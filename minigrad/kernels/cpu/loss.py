@@ -23,7 +23,7 @@ def softmax_cross_entropy(
     shape = labels.size, logits.shape[1]
     threads = sharing(4 * rows.size)
     _losses(
-        labels.size, threads, losses.reshape(-1), softmax.reshape(shape), rows.reshape(shape), labels.reshape(-1)
+        labels.size, threads, losses.ravel(), softmax.reshape(shape), rows.reshape(shape), labels.ravel()
     )  # fmt: skip
     if reduction != "none":
         losses = np.asarray(np.add.reduce(losses, axis=None))
@@ -45,9 +45,9 @@ def softmax_cross_entropy_backward(
     (_, labels), (softmax,) = inputs, residuals
     shape = labels.size, softmax.shape[-1]
     share = g / max(labels.size, 1) if reduction == "mean" else g
-    shares = share.reshape(-1) if reduction == "none" else np.full(labels.size, share, g.dtype)
+    shares = share.ravel() if reduction == "none" else np.full(labels.size, share, g.dtype)
     gradient = empty(softmax.shape, g.dtype)
-    flat = gradient.reshape(shape), softmax.reshape(shape), shares, labels.reshape(-1)
+    flat = gradient.reshape(shape), softmax.reshape(shape), shares, labels.ravel()
     _gradient(labels.size, sharing(gradient.size), *flat)
     return gradient if gradient.ndim == 2 else np.moveaxis(gradient, -1, 1), None
 

@@ -68,7 +68,7 @@ def max_pool2d(
     taps = empty((n, c, *size), np.uint8 if kernel_size[0] * kernel_size[1] <= 256 else np.int32)
     if y.size == 0:
         return y, (taps,)
-    flat, threads = (y.reshape(-1), taps.reshape(-1), np.ascontiguousarray(x).reshape(-1)), get_num_threads()
+    flat, threads = (y.ravel(), taps.ravel(), x.ravel()), get_num_threads()
     window = (h, w), size, kernel_size, stride, padding, dilation
     if tiles(*window):
         _tiles(stride[1])(n * c * size[0], threads, *flat, size[1], kernel_size[0])
@@ -111,13 +111,13 @@ def max_pool2d_backward(
     (x,), (taps,) = inputs, residuals
     n, c, h, w = x.shape
     dx, (oh, ow) = empty(x.shape, g.dtype), g.shape[2:]
-    flat, threads = (dx.reshape(-1), np.ascontiguousarray(g).reshape(-1), taps.reshape(-1)), get_num_threads()
+    flat, threads = (dx.ravel(), g.ravel(), taps.ravel()), get_num_threads()
     if dx.size and tiles((h, w), (oh, ow), kernel_size, stride, padding, dilation):
         numbers = np.arange(kernel_size[0] * kernel_size[1], dtype=f"i{g.itemsize}")
         _tiles_backward(stride[1])(n * c * oh, threads, *flat, numbers, ow, kernel_size[0])
     elif dx.size:
         steps = np.add.outer(np.arange(kernel_size[0]) * dilation[0] * w, np.arange(kernel_size[1]) * dilation[1])
-        _windows_backward(n * c, threads, *flat, steps.reshape(-1), h, w, oh, ow, *stride, *padding)
+        _windows_backward(n * c, threads, *flat, steps.ravel(), h, w, oh, ow, *stride, *padding)
     return (dx,)
 
 

@@ -55,7 +55,7 @@ def batch_norm(
     call = _call(x, eps, relu, not given)
     forward = _forward_columns if call.run < LONG else _forward_runs
     tables = _tables(mean, var, weight, bias)
-    forward(sharing(WORK * x.size), y.reshape(-1), x.reshape(-1), *_room(x, call), tables, tuple(call))
+    forward(sharing(WORK * x.size), y.ravel(), x.ravel(), *_room(x, call), tables, tuple(call))
     return y, (mean, var)
 
 
@@ -75,7 +75,7 @@ def batch_norm_backward(
     dweight, dbias = np.empty((2, *weight.shape), g.dtype)
     call = _call(x, eps, relu, not given)
     backward = _backward_columns if call.run < LONG else _backward_runs
-    flat = dx.reshape(-1), dweight, dbias, g.reshape(-1), x.reshape(-1)
+    flat = dx.ravel(), dweight, dbias, g.ravel(), x.ravel()
     backward(sharing(WORK * x.size), *flat, *_room(x, call), _tables(mean, var, weight, bias), tuple(call))
     found = [dx, dweight, dbias, *[None] * len(given)]
     if any(needs[3:]):

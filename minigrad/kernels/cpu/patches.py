@@ -26,7 +26,7 @@ def unfold(x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, dilation
     size, seen = _views(tuple(image), kernel_size, stride, padding, dilation)
     patches = empty((n, c * kernel_size[0] * kernel_size[1], size[0] * size[1]), x.dtype)
     if patches.size:
-        flat = patches.reshape(-1), np.ascontiguousarray(x).reshape(-1)
+        flat = patches.ravel(), x.ravel()
         _unfold(stride[1])(n * c, sharing(patches.size), *flat, *seen, *image, *size, stride[0])
     return patches
 
@@ -37,7 +37,7 @@ def fold(g: Array, *, shape: Pair, kernel_size: Pair, stride: Pair, padding: Pai
     size, seen = _views(shape, kernel_size, stride, padding, dilation)
     x = empty((n, c, *shape), g.dtype)
     if x.size:
-        flat = x.reshape(-1), np.ascontiguousarray(g).reshape(-1)
+        flat = x.ravel(), g.ravel()
         _fold(n * c, sharing(g.size), *flat, *seen, *shape, *size, *stride)
     return x
 

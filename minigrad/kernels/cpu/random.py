@@ -26,7 +26,7 @@ def fractions(*, key: Array, first: int, shape: tuple[int, ...], dtype: np.dtype
     out = empty(shape, dtype)
     blocks, bits = -(-out.size // 4), 53 if dtype.itemsize == 8 else 24
     words = np.uint64(first + 1), *key, np.uint64(64 - bits)
-    _draw(blocks, sharing(WORK * blocks), out.reshape(-1), *words, dtype.type(2.0**-bits))
+    _draw(blocks, sharing(WORK * blocks), out.ravel(), *words, dtype.type(2.0**-bits))
     return out
 
 

@@ -141,7 +141,7 @@ SUM, MAX, MIN = _reduction(operator.add, 0.0), _reduction(maximum, -math.inf), _
 def over_axes(reduction: Reduction, x: Array, axis: tuple[int, ...]) -> Array:
     """Combine the elements of a C-contiguous array of floats over some axes, none of size 0."""
     steps, shape = _plan(x.shape, axis)
-    y = x.reshape(-1)
+    y = x.ravel()
     for step in steps:
         x, y = y, empty((step.size,), x.dtype)
         if step.inner == 1:

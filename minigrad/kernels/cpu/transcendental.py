@@ -7,6 +7,7 @@
 | log1p(x), 0 <= x <= 1 | 2 |
 | erfc(x) | 7, where products and sums are rounded together |
 | erf(x) | 3 |
+| tanh(x) | 3 |
 
 NaN stays NaN, and infinities have the limits of the functions.
 """
@@ -91,6 +92,10 @@ def erf(x: Any) -> Any:
     """The error function, 2 / sqrt(pi) times the integral of exp(-t * t) from 0 to x."""
 
 
+def tanh(x: Any) -> Any:
+    """The hyperbolic tangent."""
+
+
 def _polynomial(coefficients: tuple[float, ...]) -> Callable[[Any], Any]:
     """Compile a polynomial by Horner's rule, the highest power first."""
     leading, others = coefficients[0], coefficients[1:]
@@ -105,40 +110,52 @@ def _polynomial(coefficients: tuple[float, ...]) -> Callable[[Any], Any]:
     return compute
 
 
-def _exponentials(form: Format) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
-    """Compile exp and expm1 from x = k ln 2 + r, k an integer and r in [-ln 2 / 2, ln 2 / 2].
-
-    2**k itself may be neither finite nor normal, so there are two factors, 2**(k // 2) and the rest.
-    """
-    mantissa, smallest, largest, log2_e = form.mantissa, form.smallest, form.largest, 1 / math.log(2)
+def _exponentials(form: Format) -> tuple[Callable[[Any], Any], ...]:
+    """Compile exp, expm1 and tanh from x = k ln 2 + r, k an integer and r in [-ln 2 / 2, ln 2 / 2]."""
+    mantissa, bias, smallest, largest, log2_e = form.mantissa, form.bias, form.smallest, form.largest, 1 / math.log(2)
     minus_high, minus_low = -form.ln2_high, -form.ln2_low
-    rounder = 1.5 * 2**mantissa + 2 * form.bias  # x + rounder has no fraction, and x + 2 * bias in its low bits
+    rounder = 1.5 * 2**mantissa + 2 * bias  # x + rounder has no fraction, and x + 2 * bias in its low bits
     series = _polynomial(tuple(1 / math.factorial(k) for k in reversed(range(2, form.terms))))
 
     @jit(forceinline=True)
     def parts(x: Any) -> Any:
-        """exp(r) - 1, and the two factors."""
-        low, high = full_like(x, smallest), full_like(x, largest)
-        x = select(x > high, high, select(x < low, low, x))  # both comparisons let NaN through
+        """exp(r) - 1, and k + 2 * bias."""
         shifted = fma(x, full_like(x, log2_e), full_like(x, rounder))
         k = shifted - full_like(x, rounder)
         r = fma(k, full_like(x, minus_low), fma(k, full_like(x, minus_high), x))
-        bits = as_integers(shifted)
+        return fma(series(r), r * r, r), as_integers(shifted)
+
+    @jit(forceinline=True)
+    def parts_anywhere(x: Any) -> Any:
+        """exp(r) - 1, and two factors of 2**k, which itself may be neither finite nor normal."""
+        low, high = full_like(x, smallest), full_like(x, largest)
+        y, bits = parts(select(x > high, high, select(x < low, low, x)))  # both comparisons let NaN through
         one, place = full_like(bits, 1), full_like(bits, mantissa)
         half = bits >> one
-        return fma(series(r), r * r, r), as_floats(half << place), as_floats((bits - half) << place)
+        return y, as_floats(half << place), as_floats((bits - half) << place)
 
     @jit(forceinline=True)
     def power(x: Any) -> Any:
-        y, a, b = parts(x)
+        y, a, b = parts_anywhere(x)
         return (y + full_like(x, 1)) * a * b
 
     @jit(forceinline=True)
     def power_less_one(x: Any) -> Any:
-        y, a, b = parts(x)
+        y, a, b = parts_anywhere(x)
         return y * a * b + (a * b - full_like(x, 1))
 
-    return power, power_less_one
+    @jit(forceinline=True)
+    def tangent(x: Any) -> Any:
+        """-m / (2 + m) with m = expm1(-2 abs(x)), the other way round below 0; beyond 22 it is 1, near 0 it is x."""
+        least, twice = full_like(x, -44), full_like(x, -2) * abs(x)
+        y, bits = parts(select(twice < least, least, twice))
+        a = as_floats((bits - full_like(bits, bias)) << full_like(bits, mantissa))
+        m = fma(y, a, a - full_like(x, 1))
+        y = m / (m + full_like(x, 2))
+        y = select(x < full_like(x, 0), y, -y)
+        return select(abs(x) < full_like(x, 2**-28), x, y)  # a zero keeps its sign
+
+    return power, power_less_one, tangent
 
 
 def _logarithm(form: Format) -> Callable[[Any], Any]:
@@ -195,9 +212,10 @@ def _define(function: Callable[[Any], Any], single: Callable[[Any], Any], double
         return lambda x: compute(x)
 
 
-(_exp32, _expm1_32), (_exp64, _expm1_64) = _exponentials(SINGLE), _exponentials(DOUBLE)
+(_exp32, *_others32), (_exp64, *_others64) = _exponentials(SINGLE), _exponentials(DOUBLE)
 _define(exp, _exp32, _exp64)
-_define(expm1, _expm1_32, _expm1_64)
+for _function, _single, _double in zip((expm1, tanh), _others32, _others64, strict=True):
+    _define(_function, _single, _double)
 _define(log1p, _logarithm(SINGLE), _logarithm(DOUBLE))
 _erfc32, _erfc64 = _complement(SINGLE, _exp32), _complement(DOUBLE, _exp64)
 _define(erfc, _erfc32, _erfc64)

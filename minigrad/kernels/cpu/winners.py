@@ -101,8 +101,8 @@ def conv2d_pool_backward(
     found = workspaces(threads, plan.outputs * (len(corners) + 1), np.int64)
     last, total, bias = zeros((taps,), x.dtype), empty(weight.shape, x.dtype), empty((o + 1,), x.dtype)
     compute(
-        threads, total, bias, by_x.reshape(-1), by_weight, by_bias, np.ascontiguousarray(g).reshape(-1),
-        winners.reshape(-1), np.ascontiguousarray(x).reshape(-1), np.ascontiguousarray(weight), last, scratch,
+        threads, total, bias, by_x.ravel(), by_weight, by_bias, g.ravel(),
+        winners.ravel(), x.ravel(), np.ascontiguousarray(weight), last, scratch,
         found, corners, steps, plan, needs
     )  # fmt: skip
     given = (by_x, total) if bias[o] == 0 else _dense(g, needs, x, weight, winners, padding, groups, pool)

@@ -120,8 +120,8 @@ def correlate(
     y, finite = empty((n, groups * outputs, *size), x.dtype), np.ones(threads, np.bool_)
     transform_weights, multiply = products_of_squares(width, rows, columns, m)
     packing = plan_packing(weight.shape, groups, rows, turned)
-    transform_weights(groups * tiles, threads, packed, np.ascontiguousarray(weight).reshape(-1), scratch, packing, plan)
-    flat = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
+    transform_weights(groups * tiles, threads, packed, weight.ravel(), scratch, packing, plan)
+    flat = y.ravel(), x.ravel()
     multiply(panels * parts, threads, *flat, packed, scratch, finite, plan, parts)
     return y if finite.all() else None
 

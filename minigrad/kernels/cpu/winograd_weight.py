@@ -110,9 +110,9 @@ def weight_gradient(g: Array, x: Array, shape: tuple[int, ...], padding: Pair, g
     totals = empty((plan.slices, groups, plan.tiles, plan.wide, rows, (m + 2) ** 2), x.dtype)
     weight = empty(shape, x.dtype)
     multiply, finish = sums_over_squares(width, rows, columns, m)
-    flat_g, flat_x = np.ascontiguousarray(g).reshape(-1), np.ascontiguousarray(x).reshape(-1)
-    multiply(plan.slices * groups * plan.parts, len(scratch), totals.reshape(-1), flat_g, flat_x, scratch, plan)
-    finish(o, sharing(totals.size), weight.reshape(-1), totals.reshape(-1), plan)
+    flat_g, flat_x = g.ravel(), x.ravel()
+    multiply(plan.slices * groups * plan.parts, len(scratch), totals.ravel(), flat_g, flat_x, scratch, plan)
+    finish(o, sharing(totals.size), weight.ravel(), totals.ravel(), plan)
     return weight if np.isfinite(weight).all() else None
 
 

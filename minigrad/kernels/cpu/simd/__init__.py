@@ -25,6 +25,7 @@ from minigrad.kernels.cpu.simd.arithmetic import (
     maximum,
     minimum,
     select,
+    sqrt,
     sum_lanes,
     sum_rows,
 )
@@ -101,6 +102,7 @@ __all__ = [
     "row",
     "select",
     "size",
+    "sqrt",
     "stack",
     "store",
     "store_at",

@@ -87,6 +87,11 @@ def select(condition: Any, x: Any, y: Any) -> Any:
     raise NotImplementedError("only in compiled functions")
 
 
+def sqrt(x: Any) -> Any:
+    """The square root, correctly rounded."""
+    raise NotImplementedError("only in compiled functions")
+
+
 def is_nan(x: Any) -> Any:
     """Where x is not a number."""
     raise NotImplementedError("only in compiled functions")
@@ -126,6 +131,7 @@ _each(operator.and_, lambda builder, dtype, x, y: builder.and_(x, y), 2)
 _each(operator.or_, lambda builder, dtype, x, y: builder.or_(x, y), 2)
 _each(operator.neg, lambda builder, dtype, x: builder.fneg(x), 1)
 _each(abs, lambda builder, dtype, x: _intrinsic("fabs", builder, x), 1)
+_each(sqrt, lambda builder, dtype, x: _intrinsic("sqrt", builder, x), 1)
 _each(fma, _fma, 3)
 _each(select, lambda builder, dtype, condition, x, y: builder.select(condition, x, y), 3)
 _each(is_nan, lambda builder, dtype, x: _unordered(builder, x), 1, types.boolean)
