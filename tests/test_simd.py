@@ -43,6 +43,7 @@ from minigrad.kernels.cpu.simd import (
     row,
     select,
     size,
+    sqrt,
     stack,
     store,
     store_at,
@@ -52,6 +53,7 @@ from minigrad.kernels.cpu.simd import (
     sum_rows,
     transpose,
     turn,
+    widen,
     width,
 )
 
@@ -223,11 +225,12 @@ def test_functions_follow_ieee(dtype):
         store(out, 2 * lanes, 0, 1, lanes, fma(a, b, a))
         store(out, 3 * lanes, 0, 1, lanes, a / b)
         store(out, 4 * lanes, 0, 1, lanes, minimum(a, b))
+        store(out, 5 * lanes, 0, 1, lanes, sqrt(a))
 
     special = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.5, np.finfo(dtype).smallest_subnormal, -2], dtype)
     for shift in range(len(special)):
         x, y = np.resize(special, lanes), np.resize(np.roll(special, shift), lanes)
-        out = np.empty((5, lanes), dtype)
+        out = np.empty((6, lanes), dtype)
         functions(out.reshape(-1), x, y)
         with np.errstate(all="ignore"):
             assert np.array_equal(out[0], np.maximum(x, y), equal_nan=True)
@@ -235,6 +238,7 @@ def test_functions_follow_ieee(dtype):
             np.testing.assert_allclose(out[2], x * y + x, rtol=1e-6, atol=np.finfo(dtype).smallest_subnormal)
             assert np.array_equal(out[3], x / y, equal_nan=True)
             assert np.array_equal(out[4], np.minimum(x, y), equal_nan=True)
+            assert np.array_equal(out[5], np.sqrt(x), equal_nan=True)
 
 
 @pytest.mark.parametrize("source", [np.float32, np.float64, np.int32])
@@ -334,16 +338,29 @@ def test_integers_widen(source, target):
     lanes = simd.lanes(target)
 
     @jit
-    def widen(out, x, count):
+    def spread(out, x, count):
         store_whole(out, 0, 0, load_wide(x, 1, count, out))
         store_whole(out, lanes, 0, load_wide(x, len(x) - lanes, None, out))
 
     x = np.arange(200, 201 + lanes).astype(source)
     for count in (0, 1, lanes):
         out = np.full((2, lanes), -1, target)
-        widen(out.reshape(-1), x, count)
+        spread(out.reshape(-1), x, count)
         assert out[0].tolist() == [*x[1 : 1 + count], *[0] * (lanes - count)]
         assert out[1].tolist() == x[-lanes:].tolist()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_floats_widen(dtype):
+    lanes = simd.lanes(dtype)
+
+    @jit
+    def spread(out, x):
+        store_whole(out, 0, 2 * lanes, widen(load(x, 0, 2 * lanes, 2, 2)))
+
+    x, out = numbers(dtype, 4 * lanes), np.empty(4 * lanes)
+    spread(out, x)
+    assert out.tolist() == x.tolist()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -11,11 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from minigrad.kernels import scalars
 from minigrad.kernels.cpu.compiler import jit
+from minigrad.kernels.cpu.elementwise import of_vectors
 from minigrad.kernels.cpu.generic import quiet
 from minigrad.kernels.cpu.memory import empty
 from minigrad.kernels.cpu.parallel import kernel, parallel_for
+from minigrad.kernels.cpu.simd import fma, full, full_like, load_first, store, store_first, widen, width
 from minigrad.kernels.cpu.threads import sharing
+from minigrad.kernels.scalars import choose, constant
 
 Array = npt.NDArray[Any]
 
@@ -206,16 +210,19 @@ def _merge_sums(dweight: Any, dbias: Any, factors: Any, parts: Any, tables: Any,
 # ---- elements --------------------------------------------------------------------------------------------------------
 
 
-@jit
-def _normal(x: Any, mean: Any, scale: Any, bias: Any, relu: Any) -> Any:
-    value = (x - mean) * scale + bias
-    return type(value)(0) if relu and value < 0 else value
+def normal(x: Any, mean: Any, scale: Any, bias: Any, relu: Any) -> Any:
+    """A number, or a vector of them, of a channel."""
+    value, zero = (x - mean) * scale + bias, constant(x, 0)
+    return choose(value < zero, zero, value) if relu else value
 
 
-@jit
-def _passed(g: Any, x: Any, mean: Any, scale: Any, bias: Any, relu: Any) -> Any:
-    """What of g passes ReLU: the arithmetic is that of `_normal`, so the sign is."""
-    return g if not relu or (x - mean) * scale + bias > 0 else type(g)(0)
+def passed(g: Any, x: Any, mean: Any, scale: Any, bias: Any, relu: Any) -> Any:
+    """What of g passes ReLU: the arithmetic is that of `normal`, so the sign is."""
+    return choose((x - mean) * scale + bias > constant(x, 0), g, constant(x, 0)) if relu else g
+
+
+_normal, _passed = (jit(scalars.linked(function, jit)) for function in (normal, passed))
+_normal_vector, _passed_vector = (jit(forceinline=True)(of_vectors(function)) for function in (normal, passed))
 
 
 # ---- runs ------------------------------------------------------------------------------------------------------------
@@ -314,55 +321,76 @@ def _rows(call: Any, width: Any, first: Any, stop: Any) -> Any:
     return range(first * call.rows * width, min(stop * call.rows, call.images) * width, max(width, 1))
 
 
+@jit(forceinline=True)
+def _table(factors: Any, which: Any, j: Any) -> Any:
+    """One of the factors, of a vector of columns from the j-th on."""
+    return load_first(factors, which * factors.shape[1] + j, factors.shape[1] - j, 0)
+
+
 @jit
 def _moments_of_columns(thread: Any, first: Any, stop: Any, parts: Any, x: Any, call: Any) -> None:
-    parts[:, first:stop] = 0
+    columns, nothing = parts.shape[2], widen(full(x.dtype.type(0), 1, 1))
     for k in range(first, stop):
-        sums, squares, rows = parts[0, k], parts[1, k], _rows(call, parts.shape[2], k, k + 1)
-        for row in rows:
-            for j in range(np.uintp(len(sums))):
-                sums[j] += x[np.uintp(row) + j]
-        share = 1 / len(rows)
-        for row in rows:
-            for j in range(np.uintp(len(sums))):
-                distance = x[np.uintp(row) + j] - share * sums[j]
-                squares[j] += distance * distance
+        rows = _rows(call, columns, k, k + 1)
+        for j in range(0, columns, width(x)):
+            total = squares = nothing
+            for row in rows:
+                total = total + widen(load_first(x, row + j, columns - j, 0))
+            centre = total * full_like(total, 1 / len(rows))
+            for row in rows:
+                distance = widen(load_first(x, row + j, columns - j, 0)) - centre
+                squares = fma(distance, distance, squares)
+            _keep(parts, k, j, total, squares)
+
+
+@jit(forceinline=True)
+def _keep(parts: Any, k: Any, j: Any, first: Any, second: Any) -> None:
+    """Put two sums of a part to a vector of columns from the j-th on."""
+    _, count, columns = parts.shape
+    store(parts, k * columns + j, 0, 1, columns - j, first)
+    store(parts, (count + k) * columns + j, 0, 1, columns - j, second)
 
 
 @jit
 def _normalise_columns(
     thread: Any, first: Any, stop: Any, y: Any, x: Any, factors: Any, call: Any
 ) -> None:  # fmt: skip
-    relu = call.relu
-    for row in _rows(call, factors.shape[1], first, stop):
-        for j in range(np.uintp(factors.shape[1])):
-            i = np.uintp(row) + j
-            y[i] = _normal(x[i], factors[0, j], factors[1, j], factors[2, j], relu)
+    columns, relu = factors.shape[1], call.relu
+    for row in _rows(call, columns, first, stop):
+        for j in range(0, columns, width(x)):
+            i, rest = row + j, columns - j
+            mean, scale, bias = _table(factors, 0, j), _table(factors, 1, j), _table(factors, 2, j)
+            store_first(y, i, rest, _normal_vector(load_first(x, i, rest, 0), mean, scale, bias, relu))
 
 
 @jit
 def _sums_of_columns(
     thread: Any, first: Any, stop: Any, parts: Any, g: Any, x: Any, factors: Any, call: Any
 ) -> None:  # fmt: skip
-    relu = call.relu
-    parts[:, first:stop] = 0
+    columns, relu, nothing = factors.shape[1], call.relu, widen(full(x.dtype.type(0), 1, 1))
     for k in range(first, stop):
-        along, total = parts[0, k], parts[1, k]
-        for row in _rows(call, len(total), k, k + 1):
-            for j in range(np.uintp(len(total))):
-                i = np.uintp(row) + j
-                passed = np.float64(_passed(g[i], x[i], factors[0, j], factors[1, j], factors[2, j], relu))
-                along[j] += passed * np.float64(x[i] - factors[0, j])
-                total[j] += passed
+        for j in range(0, columns, width(x)):
+            rest, along, total = columns - j, nothing, nothing
+            mean, scale, bias = _table(factors, 0, j), _table(factors, 1, j), _table(factors, 2, j)
+            for row in _rows(call, columns, k, k + 1):
+                value = load_first(x, row + j, rest, 0)
+                through = widen(_passed_vector(load_first(g, row + j, rest, 0), value, mean, scale, bias, relu))
+                along = fma(through, widen(value - mean), along)
+                total = total + through
+            _keep(parts, k, j, along, total)
 
 
 @jit
 def _slopes_of_columns(
     thread: Any, first: Any, stop: Any, dx: Any, g: Any, x: Any, factors: Any, call: Any
 ) -> None:  # fmt: skip
-    relu, own = call.relu, call.own
-    for row in _rows(call, factors.shape[1], first, stop):
-        for j in range(np.uintp(factors.shape[1])):
-            i = np.uintp(row) + j
-            slope = factors[1, j] * _passed(g[i], x[i], factors[0, j], factors[1, j], factors[2, j], relu)
-            dx[i] = slope - (factors[3, j] * (x[i] - factors[0, j]) + factors[4, j]) if own else slope
+    columns, relu, own = factors.shape[1], call.relu, call.own
+    for row in _rows(call, columns, first, stop):
+        for j in range(0, columns, width(x)):
+            i, rest = row + j, columns - j
+            value, mean, scale = load_first(x, i, rest, 0), _table(factors, 0, j), _table(factors, 1, j)
+            through = _passed_vector(load_first(g, i, rest, 0), value, mean, scale, _table(factors, 2, j), relu)
+            slope = scale * through
+            if own:
+                slope = slope - (_table(factors, 3, j) * (value - mean) + _table(factors, 4, j))
+            store_first(dx, i, rest, slope)

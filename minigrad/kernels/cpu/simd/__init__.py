@@ -28,6 +28,7 @@ from minigrad.kernels.cpu.simd.arithmetic import (
     sqrt,
     sum_lanes,
     sum_rows,
+    widen,
 )
 from minigrad.kernels.cpu.simd.memory import (
     broadcast,
@@ -112,5 +113,6 @@ __all__ = [
     "sum_rows",
     "transpose",
     "turn",
+    "widen",
     "width",
 ]

@@ -188,6 +188,26 @@ def _with_other_type(tile: Tile, dtype: Any) -> Any:
 
 
 @intrinsic
+def widen(typingctx: Any, tile: Any) -> Any:
+    """The same floats as float64: of each vector of float32 two, its first half and the other."""
+    parts = 64 // tile.dtype.bitwidth
+    result = Tile(types.float64, tile.rows, parts * tile.columns, tile.lanes // parts)
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        def vector_at(m: int, v: int) -> Any:
+            vector = vector_of(builder, tile, values[0], m, v // parts)
+            if parts == 1:
+                return vector
+            half = [v % 2 * result.lanes + i for i in range(result.lanes)]
+            places = ir.Constant(ir.VectorType(LANE, result.lanes), half)
+            return builder.fpext(builder.shuffle_vector(vector, vector, places), result.vector)
+
+        return tile_from(builder, result, vector_at)
+
+    return signature(result, tile), emit
+
+
+@intrinsic
 def sum_rows(typingctx: Any, tile: Any) -> Any:
     """The sum of a tile's rows, added in pairs."""
     result = Tile(tile.dtype, 1, tile.columns, tile.lanes)
