@@ -39,6 +39,7 @@ from minigrad.kernels.cpu.simd import (
     load_wide,
     maximum,
     minimum,
+    prefetch,
     roll,
     row,
     select,
@@ -314,6 +315,21 @@ def test_the_rest_comes_after_the_end_of_a_line(dtype):
         x, out = numbers(dtype, 1 + count), np.empty(2 * lanes, dtype)
         copy(out, x, count)
         assert np.array_equal(out, np.pad(x[1:], (0, 2 * lanes - count), constant_values=-np.inf))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_vectors_outside_of_an_array_may_be_asked_for(dtype):
+    lanes = simd.lanes(dtype)
+
+    @jit
+    def copy(out, x):
+        for start in (-(1 << 40), -lanes, 0, lanes, 1 << 40):
+            prefetch(x, start, 4)
+        store_whole(out, 0, 0, load(x, 0, 0, 1, 1))
+
+    x, out = numbers(dtype, lanes), np.empty(lanes, dtype)
+    copy(out, x)
+    assert np.array_equal(out, x)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -27,7 +27,9 @@ from minigrad.kernels.cpu.simd import (
     lanes,
     load,
     load_at,
+    load_grid,
     load_part,
+    prefetch,
     registers,
     size,
     store_whole,
@@ -72,7 +74,8 @@ def conv2d_weight(g: Array, x: Array, shape: tuple[int, ...], stride: Pair, padd
     parts = -(-SLICES // slices)  # of the channels, where the batch is small
     totals, scratch = np.zeros((slices, c, len(taps) * rows)), _scratch(threads, plan, x.dtype)
     flat_g, flat_x = np.ascontiguousarray(g).reshape(-1), np.ascontiguousarray(x).reshape(-1)
-    compute = sums_over_positions(lanes(x.dtype), stride[1], rows, columns)
+    near = rows > 1 and stride[1] == dilation[1] == 1
+    compute = sums_over_positions(lanes(x.dtype), stride[1], rows, columns, near)
     compute(slices * parts, threads, totals, flat_g, flat_x, scratch, taps, n, c, parts, tuple(plan))
     gradient = quiet(np.sum, totals, 0)
     gradient = quiet(gradient.astype, x.dtype)
@@ -141,10 +144,11 @@ def sums_over_taps(lanes: int, ways: int, rows: int, columns: int) -> Callable[.
 
 
 @functools.cache
-def sums_over_positions(lanes: int, ways: int, rows: int, columns: int) -> Callable[..., None]:
+def sums_over_positions(lanes: int, ways: int, rows: int, columns: int, near: bool) -> Callable[..., None]:
     """Compile `conv2d_weight` for a horizontal stride, taps above each other, and so many of these together.
 
-    The last ones may begin earlier, and are found twice.
+    The last ones may begin earlier, and are found twice. They are `near` where each sees what is next to what the last
+    one saw.
     """
     deal_band = band_dealer(ways)
 
@@ -190,36 +194,40 @@ def sums_over_positions(lanes: int, ways: int, rows: int, columns: int) -> Calla
             for j in range((k - tap) * rows, columns * rows):
                 totals[tap * rows + j] += lines[end + j]
 
-    add_lines, add_line = _adder(LINES, rows, columns), _adder(1, rows, columns)
+    add_lines, add_line = _adder(LINES, rows, columns, near), _adder(1, rows, columns, near)
 
     @jit(forceinline=True)
     def products(g: Any, at: Any, lines: Any, taps: Any, tap: Any, count: Any, plan: Any) -> Any:
         """The sums over positions of g and what each of some taps sees, lane by lane."""
-        total, pitch, whole = (
-            full(g.dtype.type(0), rows, columns),
-            plan.sh * plan.sw * plan.pitch,
-            count // LINES * LINES,
-        )
+        total, whole = full(g.dtype.type(0), rows, columns), count // LINES * LINES
+        pitch, band = plan.sh * plan.sw * plan.pitch, count * plan.ow
         for m in range(0, whole, LINES):
-            total = add_lines(total, g, at + m * plan.ow, lines, m * pitch, pitch, taps, tap, plan.ow)
+            total = add_lines(total, g, at + m * plan.ow, lines, m * pitch, pitch, taps, tap, plan.ow, band)
         for m in range(whole, count):
-            total = add_line(total, g, at + m * plan.ow, lines, m * pitch, pitch, taps, tap, plan.ow)
+            total = add_line(total, g, at + m * plan.ow, lines, m * pitch, pitch, taps, tap, plan.ow, band)
         return total
 
     return compute
 
 
-def _adder(height: int, rows: int, columns: int) -> Callable[..., Any]:
-    """Compile: add the products of so many lines of g and what taps see."""
+def _adder(height: int, rows: int, columns: int, near: bool) -> Callable[..., Any]:
+    """Compile: add the products of so many lines of g and what taps see; as much of g's next band is asked for.
+
+    The place of one tap is that of all that are near: the addresses of each by itself would not fit into the registers.
+    """
     above = height + rows - 1
 
     @jit(forceinline=True)
     def add(
-        total: Any, g: Any, at: Any, lines: Any, start: Any, pitch: Any, taps: Any, tap: Any, count: Any
+        total: Any, g: Any, at: Any, lines: Any, start: Any, pitch: Any, taps: Any, tap: Any, count: Any, band: Any
     ) -> Any:  # fmt: skip
         whole = count // width(g) * width(g)
         for j in range(0, whole, width(g)):
-            seen = load_at(lines, start + j, pitch, above, taps, tap, columns, None)
+            prefetch(g, at + band + j * height, height)
+            if near:
+                seen = load_grid(lines, start + taps[tap] + j, pitch, 1, above, columns)
+            else:
+                seen = load_at(lines, start + j, pitch, above, taps, tap, columns, None)
             total = fma_rows(load(g, at + j, count, height, 1), seen, total)
         if whole < count:
             seen = load_at(lines, start + whole, pitch, above, taps, tap, columns, count - whole)

@@ -300,6 +300,23 @@ def load_first(x: Any, start: Any, count: Any, rest: Any) -> Any:
     return load(x, start, 0, 1, 1) if count >= width(x) else load_line(x, start, count, 1, rest)
 
 
+@intrinsic(prefer_literal=True)
+def prefetch(typingctx: Any, x: Any, start: Any, vectors: Any) -> Any:
+    """Ask for so many vectors from x[start] on, to be there when they are loaded; they may lie outside of the array."""
+
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        at, lanes, byte = as_index(context, builder, start, values[1]), tile_of(x, 1, 1).lanes, ir.IntType(8)
+        kind = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), LANE, LANE, LANE])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        for v in range(number(vectors)):
+            place = address(context, builder, x, values[0], builder.add(at, INDEX(v * lanes)))
+            reads, near, data = LANE(0), LANE(3), LANE(1)
+            builder.call(function, (builder.bitcast(place, byte.as_pointer()), reads, near, data))
+        return context.get_dummy_value()
+
+    return signature(types.none, x, start, vectors), emit
+
+
 @intrinsic
 def store_at(
     typingctx: Any, x: Any, start: Any, pitch: Any, offsets: Any, first: Any, count: Any, tile: Any
