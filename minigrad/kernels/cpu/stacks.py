@@ -3,7 +3,8 @@
 A thread computes a block of a result at a time: some rows, and some panels, which are as many columns as a tile is
 wide. The rows of x are read where they are. So are those of y, but where a panel is not whole, or where many tiles
 meet it: then it is packed first, in the order in which tiles read it. Matrices y that meet the same x lie side by side,
-as if they were one: a panel may begin in one of them and end in the next.
+as if they were one. A packed panel may begin in one of them and end in the next; others end with their matrix, and the
+next matrix is asked for meanwhile.
 """
 
 import functools
@@ -25,6 +26,7 @@ from minigrad.kernels.cpu.simd import (
     full,
     load,
     load_part,
+    prefetch,
     registers,
     store,
     store_whole,
@@ -39,6 +41,7 @@ ELEMENTS = 1 << 16  # of y in a block, about: they stay in the L2 cache
 HEIGHT = 256  # rows of x in a block, at most: they stay there, too, and so do the block's results
 SHALLOW = 64  # products in one sum, up to which a block is computed row by row
 FEW = 128  # rows of x, up to which whole panels are not packed
+IDLE = 6  # rows of x that packing takes as long as; of lanes that compute again what others do, so many cost as much
 PIECES = 16  # of a sum of products for the threads to share, about; each has a sum of its own
 WORK = 1 << 19  # multiplications that are worth another thread
 
@@ -53,6 +56,8 @@ class Plan(NamedTuple):
         The sizes g, i, j and k.
     together, added
         How many of the n matrices lie side by side, and how many products are added up: n and 1, or 1 and n.
+    breadth
+        The columns of each that lies there: k, or those of its panels, where none ends in the next matrix.
     pieces
         The parts of a sum of products.
     panels, chunks, parts
@@ -71,6 +76,7 @@ class Plan(NamedTuple):
     width: int
     together: int
     added: int
+    breadth: int
     pieces: int
     panels: int
     chunks: int
@@ -170,7 +176,9 @@ def _plan(
     wide = COLUMNS * lanes
     threads = max(1, min(threads, added * together * groups * height * depth * width // WORK))
     sums = -(-depth // -(-depth // DEPTH))  # of about equal length
-    tiles, panels = -(-height // ROWS), -(-together * width // wide)
+    few = not right and height <= FEW and width >= wide and -width % lanes * height <= IDLE * width
+    breadth = -(-width // wide) * wide if few and together > 1 else width
+    tiles, panels = -(-height // ROWS), -(-together * breadth // wide)
     rows = min(depth, sums * (1 if left else max(1, ELEMENTS // (panels * wide) // sums)))
     parts, chunks = -(-height // HEIGHT), -(-panels // max(1, ELEMENTS // (rows * wide)))
     if others * chunks * parts % threads:
@@ -178,12 +186,13 @@ def _plan(
             parts = min(tiles, -(-parts // threads) * threads)
         else:
             chunks = min(panels, -(-chunks // threads) * threads)
-    broken = width % wide > 0 if together > 1 else width < wide and width % lanes > 0
+    broken = breadth % wide > 0 if together > 1 else width < wide and width % lanes > 0
     packed = right or height > FEW or broken
     scratch = ((-(-panels // chunks) * rows if packed else 0) + ROWS + 1) * wide if packed or width % lanes else 0
     plan = Plan(
-        groups, height, depth, width, together, added, pieces, panels, chunks, parts, sums, rows, left, right, packed
-    )
+        groups, height, depth, width, together, added, breadth, pieces, panels, chunks, parts, sums, rows, left, right,
+        packed
+    )  # fmt: skip
     return turned, np.array(plan, np.int64), others * chunks * parts, threads, scratch
 
 
@@ -193,7 +202,7 @@ def _multiplier(itemsize: int) -> tuple[Callable[..., None], Callable[..., None]
     lanes = BYTES // itemsize
     wide = COLUMNS * lanes
     pack_rows, pack_columns = packers(lanes)
-    multiply_tile = tiles(lanes)
+    multiply_tile, multiply_and_ask = tiles(lanes)
 
     @shared
     def multiply(
@@ -211,7 +220,7 @@ def _multiplier(itemsize: int) -> tuple[Callable[..., None], Callable[..., None]
         tiles = -(-plan.height // ROWS)
         top, bottom = part * tiles // plan.parts, (part + 1) * tiles // plan.parts
         begin = chunk * plan.panels // plan.chunks * wide
-        end = min((chunk + 1) * plan.panels // plan.chunks * wide, plan.together * plan.width)
+        end = min((chunk + 1) * plan.panels // plan.chunks * wide, plan.together * plan.breadth)
         first, last = piece * plan.added // plan.pieces, (piece + 1) * plan.added // plan.pieces
         rows, columns, deep = bottom - top, -(-(end - begin) // wide), plan.rows > SHALLOW
         for n in range(first, last):
@@ -247,7 +256,7 @@ def _multiplier(itemsize: int) -> tuple[Callable[..., None], Callable[..., None]
         n, group, piece, k, count, fresh = at
         row, run = tile * ROWS, min(wide, end - j)
         height = min(ROWS, plan.height - row)
-        i, p = (j // plan.width, j % plan.width) if plan.together > 1 else (0, j)  # the matrix, and the column in it
+        i, p = (j // plan.breadth, j % plan.breadth) if plan.together > 1 else (0, j)  # matrix, and column in it
         left, down, along = (n * plan.groups + group) * plan.height * plan.depth, plan.depth, 1
         if plan.left_columns:
             down, along = 1, plan.height
@@ -256,6 +265,7 @@ def _multiplier(itemsize: int) -> tuple[Callable[..., None], Callable[..., None]
         right, pitch, source, shift = (j - begin) * count, wide, packed, 0
         if not plan.packed:
             right, pitch, source = (((n + i) * plan.groups + group) * plan.depth + k) * plan.width + p, plan.width, y
+            run = min(run, plan.width - p)
             shift = -run % lanes  # the last panel begins earlier, to be whole vectors; what they share is the same
         whole = (run + shift) % lanes == 0 and p + run <= plan.width
         if shift and (plan.sums < plan.depth or plan.added > 1):
@@ -264,10 +274,14 @@ def _multiplier(itemsize: int) -> tuple[Callable[..., None], Callable[..., None]
         if not whole:
             place, step, target = len(packed) - (ROWS + 1) * wide, wide, packed
         right, run = right - shift, run + shift
-        over = fresh or not whole
+        over, asks = fresh or not whole, not plan.packed and i + 1 < plan.together and run == wide and height == ROWS
         for first in range(0, count, plan.sums):
             depth = min(plan.sums, count - first)
-            multiply_tile(target, place, step, x, left, down, along, source, right, pitch, height, run, depth, over)
+            if asks:  # for this tile's share of the next matrix
+                ahead = (((n + i + 1) * plan.groups + group) * plan.width + p + row * wide // plan.height) * plan.depth
+                multiply_and_ask(target, place, step, x, left, down, along, source, right, pitch, depth, over, ahead)
+            else:
+                multiply_tile(target, place, step, x, left, down, along, source, right, pitch, height, run, depth, over)
             left, right, over = left + depth * along, right + depth * pitch, False
         if not whole:
             put(out, to, plan, height, p, run - shift, fresh, packed, place + shift)
@@ -297,24 +311,29 @@ def _multiplier(itemsize: int) -> tuple[Callable[..., None], Callable[..., None]
     return multiply, turn
 
 
-def tiles(lanes: int) -> Callable[..., None]:
-    """Compile the product of up to ROWS rows and a panel, by the smallest tiles that hold it.
+def tiles(lanes: int) -> tuple[Callable[..., None], Callable[..., None]]:
+    """Compile the product of up to ROWS rows and a panel, by the smallest tiles that hold it, and one that asks.
 
     The rows x[left:], `down` apart, each element `along` from the last, meet the rows y[right:], which are a `pitch`
     apart; of the panel, `run` columns are needed. The result, or what it adds to others that are there, goes to rows
     of out[place:], a `step` apart.
-    """
 
-    def one(rows: int, columns: int) -> Callable[..., None]:
+    The second function is for whole tiles and asks for y[ahead:] meanwhile: in ROWS calls, for as much as they meet.
+    """
+    pace = COLUMNS * lanes // ROWS
+
+    def one(rows: int, columns: int, asks: bool = False) -> Callable[..., None]:
         """A tile."""
 
         @jit(inline="always")
         def multiply(
             out: Any, place: Any, step: Any, x: Any, left: Any, down: Any, along: Any, y: Any, right: Any, pitch: Any,
-            depth: Any, fresh: Any,
+            depth: Any, fresh: Any, ahead: Any = 0,
         ) -> None:  # fmt: skip
             total = full(x.dtype.type(0), rows, columns)
             for k in range(depth):
+                if asks:
+                    prefetch(y, ahead + k * pace, 1)
                 column = broadcast_apart(x, left + k * along, down, rows)
                 total = fma(column, load(y, right + k * pitch, 0, 1, columns), total)
             if not fresh:
@@ -349,7 +368,7 @@ def tiles(lanes: int) -> Callable[..., None]:
 
         return multiply
 
-    return of(COLUMNS)
+    return of(COLUMNS), one(ROWS, COLUMNS, asks=True)
 
 
 def packers(lanes: int) -> tuple[Callable[..., None], Callable[..., None]]:
