@@ -58,8 +58,8 @@ def correlate(x: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, 
     plan, taps, rows = _plan(n * c, tuple(image), size, weight.shape[2:], stride, padding, dilation, x.dtype)
     columns = min(2, plan.wide // lanes(x.dtype))
     y, scratch = empty((n, c, *size), x.dtype), _scratch(threads, plan, x.dtype)
-    flat_weight = np.ascontiguousarray(weight.swapaxes(2, 3) if rows > 1 else weight).reshape(-1)
-    flat_y, flat_x = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
+    flat_weight = (weight.swapaxes(2, 3) if rows > 1 else weight).ravel()
+    flat_y, flat_x = y.ravel(), x.ravel()
     compute = sums_over_taps(lanes(x.dtype), stride[1], rows, columns)
     compute(plan.images * plan.bands, threads, flat_y, flat_x, flat_weight, scratch, taps, c, tuple(plan))
     return y
@@ -73,7 +73,7 @@ def conv2d_weight(g: Array, x: Array, shape: tuple[int, ...], stride: Pair, padd
     slices = min(n, SLICES)
     parts = -(-SLICES // slices)  # of the channels, where the batch is small
     totals, scratch = np.zeros((slices, c, len(taps) * rows)), _scratch(threads, plan, x.dtype)
-    flat_g, flat_x = np.ascontiguousarray(g).reshape(-1), np.ascontiguousarray(x).reshape(-1)
+    flat_g, flat_x = g.ravel(), x.ravel()
     near = rows > 1 and stride[1] == dilation[1] == 1
     compute = sums_over_positions(lanes(x.dtype), stride[1], rows, columns, near)
     compute(slices * parts, threads, totals, flat_g, flat_x, scratch, taps, n, c, parts, tuple(plan))
@@ -91,7 +91,7 @@ def _plan(
     if stride[0] == dilation[0] == 1 and window[0] <= TALL:
         return plan, columns, window[0]
     rows = np.arange(window[0]) * dilation[0] * plan.sw * plan.pitch
-    return plan, np.add.outer(rows, columns).reshape(-1), 1
+    return plan, np.add.outer(rows, columns).ravel(), 1
 
 
 def _scratch(threads: int, plan: Plan, dtype: Any) -> Array:

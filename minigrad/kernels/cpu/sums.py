@@ -84,7 +84,7 @@ def plan_packing(
 def pack_weights(weight: Array, packing: Packing) -> Array:
     """Copy a weight to (shares groups tiles channels taps rows), with zeros for rows beyond the last output."""
     packed = empty((packing.size,), weight.dtype)
-    _pack(packing.blocks, sharing(packing.size), packed, np.ascontiguousarray(weight).reshape(-1), packing)
+    _pack(packing.blocks, sharing(packing.size), packed, weight.ravel(), packing)
     return packed
 
 
@@ -142,7 +142,7 @@ def sum_over_taps(x: Array, weight: Array, job: Job) -> Array:
     """Cross-correlate images with a weight, or with several shares of its taps."""
     packed, scratch = pack_weights(weight, job.packing), workspaces(job.threads, job.scratch, x.dtype)
     y = empty(job.shape, x.dtype)
-    flat = y.reshape(-1), np.ascontiguousarray(x).reshape(-1)
+    flat = y.ravel(), x.ravel()
     job.compute(job.blocks, job.threads, *flat, packed, *job.tables, scratch, *job.numbers)
     return y
 
