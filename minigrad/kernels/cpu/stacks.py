@@ -47,6 +47,7 @@ WORK = 1 << 19  # multiplications that are worth another thread
 
 COLUMNS = 3 if registers() > 16 else 1  # of a tile, in vectors
 ROWS = min(8, (registers() - 1) // COLUMNS - 1)
+ASKS = COLUMNS > 1  # for the next matrix, which takes narrow tiles longer than it saves
 
 
 class Plan(NamedTuple):
@@ -274,7 +275,8 @@ def _multiplier(itemsize: int) -> tuple[Callable[..., None], Callable[..., None]
         if not whole:
             place, step, target = len(packed) - (ROWS + 1) * wide, wide, packed
         right, run = right - shift, run + shift
-        over, asks = fresh or not whole, not plan.packed and i + 1 < plan.together and run == wide and height == ROWS
+        over, asks = fresh or not whole, ASKS and not plan.packed and i + 1 < plan.together
+        asks = asks and run == wide and height == ROWS
         for first in range(0, count, plan.sums):
             depth = min(plan.sums, count - first)
             if asks:  # for this tile's share of the next matrix
