@@ -95,11 +95,12 @@ def install():
     table = ctypes.cast(pointer(_multiarray_umath._ARRAY_API, None), ctypes.POINTER(ctypes.c_void_p))
     set_handler = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(table[SET_HANDLER])
     set_handler(capsule(ctypes.addressof(HANDLER), NAME, None))
+    memory.SMALL = 1 << 62  # no array lies in the pool, whose blocks are larger
 
 
-install()
-memory.SMALL = 1 << 62  # no array lies in the pool, whose blocks are larger
+def pytest_configure():  # not when it is imported: pytest does that to look for examples
+    install()
 
 
-def pytest_runtest_setup(item):
+def pytest_runtest_setup():
     assert multiarray.get_handler_name(np.empty(1 << 10)) == "guard"

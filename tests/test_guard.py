@@ -12,6 +12,7 @@ READ = """
 import ctypes
 import numpy as np
 from tests import guard
+guard.install()
 array = np.empty(1000, np.float32)
 assert np.isnan(array).all()
 assert not np.zeros(1000).any()
