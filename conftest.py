@@ -13,7 +13,10 @@ import pytest
 
 import minigrad as mg
 
-collect_ignore = ["tests/oracles"]  # imports PyTorch and ONNX; tests/test_oracles.py runs it where they are
+collect_ignore = [
+    "tests/oracles",  # imports PyTorch and ONNX; tests/test_oracles.py runs it where they are
+    "tests/guard.py",  # a plugin, not for Windows
+]
 
 
 @pytest.fixture(scope="session")

@@ -98,7 +98,7 @@ def install():
     memory.SMALL = 1 << 62  # no array lies in the pool, whose blocks are larger
 
 
-def pytest_configure():  # not when it is imported: pytest does that to look for examples
+def pytest_configure():
     install()
 
 
