@@ -54,7 +54,7 @@ def batch_norm(
     x: Array, weight: Array, bias: Array, *given: Array, eps: float, relu: bool, residuals: bool
 ) -> tuple[Array, tuple[Array, ...]]:
     """Normalise each channel by the mean and variance that are given, or else its own; these are the residuals."""
-    x, y = np.ascontiguousarray(x), empty(x.shape, x.dtype)
+    y = empty(x.shape, x.dtype)
     mean, var = map(np.array, given) if given else np.empty((2, *weight.shape), x.dtype)
     call = _call(x, eps, relu, not given)
     forward = _forward_columns if call.run < LONG else _forward_runs
@@ -75,7 +75,7 @@ def batch_norm_backward(
 ) -> tuple[Array | None, ...]:
     """Compute the cotangents of x, weight and bias, and of a mean and variance that were given."""
     (x, weight, bias, *given), (mean, var) = inputs, residuals
-    x, g, dx = np.ascontiguousarray(x), np.ascontiguousarray(g), empty(x.shape, g.dtype)
+    dx = empty(x.shape, g.dtype)
     dweight, dbias = np.empty((2, *weight.shape), g.dtype)
     call = _call(x, eps, relu, not given)
     backward = _backward_columns if call.run < LONG else _backward_runs
